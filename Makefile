@@ -1,0 +1,34 @@
+# PYTHON makes .venv; PIP_FIND_LINKS, CELLSEG_TORCH_INDEX and MAX_JOBS are read by tools/setup_env.py.
+PYTHON ?= python3
+VENV_PYTHON := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format clean distclean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## make .venv: torch, mmcv with its ops, and the rest (installs only what is missing)
+	@$(PYTHON) tools/setup_env.py
+
+demo: setup ## run the whole way on synthetic data: images, training, submission.csv, overlays
+	@$(VENV_PYTHON) tools/demo.py
+
+test: setup ## run the tests (ARGS="-k name" goes to pytest)
+	@$(VENV_PYTHON) -m pytest $(ARGS)
+
+lint: setup ## check style and types
+	@$(VENV_PYTHON) -m ruff check
+	@$(VENV_PYTHON) -m ruff format --check
+	@$(VENV_PYTHON) -m mypy
+
+format: setup ## mend what ruff can mend
+	@$(VENV_PYTHON) -m ruff check --fix
+	@$(VENV_PYTHON) -m ruff format
+
+clean: ## remove caches and the demo's results
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info work_dirs/demo
+	find cellseg_mmdet tests tools configs -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv and compiled ops as well
+	rm -rf .venv build

@@ -1,0 +1,328 @@
+"""Annotation files: COCO json and MMDetection 3.x pickle, to and from `ImageRecord`."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from cellseg_mmdet import __version__
+from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.fileio import atomic_write, sha256_of
+from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.safe_pickle import load_pickle
+
+SUFFIXES = {"coco": ".json", "mmdet": ".pkl"}
+
+
+def source_info(source: str | os.PathLike[str], options: dict[str, Any]) -> dict[str, Any]:
+    """Return what an annotation file records of its origin: source file and hash (of a file), version and options."""
+    path = Path(source)
+    info: dict[str, Any] = {
+        "description": f"converted by cellseg_mmdet {__version__}",
+        "source": path.name,
+    }
+    if path.is_file():
+        info["source_sha256"] = sha256_of(path)
+    return info | {"options": options}
+
+
+def category_names(records: Sequence[ImageRecord]) -> tuple[str, ...]:
+    """Return the class names that occur, sorted: the order of category ids and labels."""
+    return tuple(sorted({name for record in records for name in record.categories}))
+
+
+# ---------------------------------------------------------------------------- writing
+
+
+def write_annotations(
+    path: str | os.PathLike[str],
+    records: Sequence[ImageRecord],
+    *,
+    categories: Sequence[str] | None = None,
+    info: dict[str, Any] | None = None,
+) -> None:
+    """Write records as COCO (``.json``) or MMDetection 3.x (``.pkl``, ``.pickle``), chosen by the name.
+
+    Args:
+        path: annotation file to write.
+        records: the images; their ids are 1..N.
+        categories: class names in the order of their ids; by default those that occur, sorted.
+        info: origin of the data, see `source_info`.
+
+    Raises:
+        ValueError: for another suffix, or a category that is not among ``categories``.
+    """
+    write_annotation_parts(
+        {Path(path): range(len(records))}, records, categories=categories, info=info
+    )
+
+
+def write_annotation_parts(
+    parts: Mapping[Path, Sequence[int]],
+    records: Sequence[ImageRecord],
+    *,
+    categories: Sequence[str] | None = None,
+    info: dict[str, Any] | None = None,
+) -> None:
+    """Write several annotation files of one kind, each of some of the records (by index), such as folds.
+
+    An image, and in COCO an annotation, has the same id in every file; classes are those of all records.
+
+    Raises:
+        ValueError: as `write_annotations`.
+    """
+    categories = category_names(records) if categories is None else tuple(categories)
+    unknown = sorted(set(category_names(records)) - set(categories))
+    if unknown:
+        raise ValueError(f"categories {unknown} are not among {list(categories)}")
+    build, select, save = _writer({path.suffix.lower() for path in parts}, parts)
+    content = build(records, categories, info or {})
+    for path, members in parts.items():
+        with atomic_write(path) as temporary:
+            save(select(content, {index + 1 for index in members}), temporary)
+
+
+def _writer(suffixes: set[str], parts: Mapping[Path, Any]) -> tuple[Callable[..., Any], ...]:
+    if suffixes <= {".json"}:
+        return _to_coco, _select_coco, _save_json
+    if suffixes <= {".pkl", ".pickle"}:
+        return _to_mmdet, _select_mmdet, _save_pickle
+    names = ", ".join(str(path) for path in parts)
+    raise ValueError(
+        f"{names}: annotation files end with .json (COCO) or .pkl, .pickle (MMDetection)"
+    )
+
+
+def _save_json(content: Any, path: Path) -> None:
+    path.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
+
+
+def _save_pickle(content: Any, path: Path) -> None:
+    with path.open("wb") as file:
+        pickle.dump(content, file, protocol=4)
+
+
+def _image_fields(record: ImageRecord) -> dict[str, Any]:
+    known = {"cell_type": record.cell_type, "group": record.group}
+    return {"height": record.height, "width": record.width} | {
+        k: v for k, v in known.items() if v is not None
+    }
+
+
+def _to_coco(
+    records: Sequence[ImageRecord], categories: tuple[str, ...], info: dict[str, Any]
+) -> dict[str, Any]:
+    category_id = {name: index for index, name in enumerate(categories, start=1)}
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image_id, record in enumerate(records, start=1):
+        images.append({"id": image_id, "file_name": record.file_name} | _image_fields(record))
+        boxes = record.masks.boxes
+        boxes[:, 2:] -= boxes[:, :2]
+        rows = zip(
+            record.masks.to_coco(text=True),
+            record.masks.areas.tolist(),
+            boxes.tolist(),
+            record.categories,
+            strict=True,
+        )
+        for rle, area, box_xywh, name in rows:
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": category_id[name],
+                    "segmentation": rle,
+                    "area": area,
+                    "bbox": box_xywh,
+                    "iscrowd": 0,
+                }
+            )
+    return {
+        "info": info,
+        "licenses": [],
+        "categories": [
+            {"id": index, "name": name, "supercategory": "cell"}
+            for name, index in category_id.items()
+        ],
+        "images": images,
+        "annotations": annotations,
+    }
+
+
+def _select_coco(content: dict[str, Any], image_ids: set[int]) -> dict[str, Any]:
+    images = [image for image in content["images"] if image["id"] in image_ids]
+    annotations = [row for row in content["annotations"] if row["image_id"] in image_ids]
+    return content | {"images": images, "annotations": annotations}
+
+
+def _to_mmdet(
+    records: Sequence[ImageRecord], categories: tuple[str, ...], info: dict[str, Any]
+) -> dict[str, Any]:
+    data_list = []
+    for image_id, record in enumerate(records, start=1):
+        rows = zip(
+            record.masks.to_coco(), record.masks.boxes.tolist(), record.categories, strict=True
+        )
+        instances = [
+            {"bbox": box, "bbox_label": categories.index(name), "mask": rle, "ignore_flag": 0}
+            for rle, box, name in rows
+        ]
+        image = {"img_path": record.file_name, "img_id": image_id} | _image_fields(record)
+        data_list.append(image | {"instances": instances})
+    return {"metainfo": {"classes": categories, "info": info}, "data_list": data_list}
+
+
+def _select_mmdet(content: dict[str, Any], image_ids: set[int]) -> dict[str, Any]:
+    return content | {
+        "data_list": [image for image in content["data_list"] if image["img_id"] in image_ids]
+    }
+
+
+# ---------------------------------------------------------------------------- reading
+
+
+def read_annotations(path: str | os.PathLike[str]) -> list[ImageRecord]:
+    """Read COCO json (RLE or polygons) or MMDetection 3.x pickle; images in file order, cells in theirs.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is of neither layout or is damaged; the message names file and entry.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix == ".json":
+        return _from_coco(_load_json(path), path)
+    if suffix in (".pkl", ".pickle"):
+        return _from_mmdet(load_pickle(path), path)
+    raise ValueError(
+        f"{path}: annotation files end with .json (COCO) or .pkl, .pickle (MMDetection)"
+    )
+
+
+def _load_json(path: str | os.PathLike[str]) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON (cut off?): {error}") from error
+
+
+def _from_coco(content: Any, path: str | os.PathLike[str]) -> list[ImageRecord]:
+    missing = [
+        key for key in ("images", "annotations", "categories") if key not in _as_dict(content)
+    ]
+    if missing:
+        raise ValueError(
+            f"{path} is not a COCO annotation file: it has no {', '.join(map(repr, missing))}"
+        )
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    of_image: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
+    for annotation in content["annotations"]:
+        where = f"{path}: annotation {annotation.get('id')}"
+        if annotation["image_id"] not in of_image:
+            raise ValueError(
+                f"{where} is of image {annotation['image_id']}, which the file does not list"
+            )
+        if annotation["category_id"] not in names:
+            raise ValueError(
+                f"{where} has category {annotation['category_id']}; the file lists {sorted(names)}"
+            )
+        of_image[annotation["image_id"]].append(annotation)
+    records = []
+    for image in content["images"]:
+        annotations = of_image[image["id"]]
+        height, width = int(image["height"]), int(image["width"])
+        records.append(
+            ImageRecord(
+                file_name=image["file_name"],
+                height=height,
+                width=width,
+                masks=segmentations_to_runs(
+                    [annotation["segmentation"] for annotation in annotations],
+                    height,
+                    width,
+                    where=f"{path}: image {image['id']} ({image['file_name']})",
+                ),
+                categories=tuple(names[annotation["category_id"]] for annotation in annotations),
+                cell_type=image.get("cell_type"),
+                group=image.get("group"),
+            )
+        )
+    return records
+
+
+def _from_mmdet(content: Any, path: str | os.PathLike[str]) -> list[ImageRecord]:
+    missing = [key for key in ("metainfo", "data_list") if key not in _as_dict(content)]
+    if missing:
+        hint = " It looks like the list that mmdet 2.x reads: convert it with mmdet_pickle.py --from-v2."
+        raise ValueError(
+            f"{path} is not an MMDetection 3.x annotation file: it has no {', '.join(map(repr, missing))}."
+            + (hint if isinstance(content, list) else "")
+        )
+    classes = content["metainfo"]["classes"]
+    records = []
+    for entry in content["data_list"]:
+        height, width = int(entry["height"]), int(entry["width"])
+        where = f"{path}: image {entry['img_path']}"
+        labels = [instance["bbox_label"] for instance in entry["instances"]]
+        wrong = [label for label in labels if not 0 <= label < len(classes)]
+        if wrong:
+            raise ValueError(f"{where} has label {wrong[0]}; the file lists {len(classes)} classes")
+        records.append(
+            ImageRecord(
+                file_name=entry["img_path"],
+                height=height,
+                width=width,
+                masks=segmentations_to_runs(
+                    [instance["mask"] for instance in entry["instances"]],
+                    height,
+                    width,
+                    where=where,
+                ),
+                categories=tuple(classes[label] for label in labels),
+                cell_type=entry.get("cell_type"),
+                group=entry.get("group"),
+            )
+        )
+    return records
+
+
+def segmentations_to_runs(
+    segmentations: Sequence[Any], height: int, width: int, *, where: str
+) -> Runs:
+    """Read segmentations of one image, each a COCO RLE or a list of polygons ``[x1, y1, x2, y2, ...]``.
+
+    Raises:
+        ValueError: naming ``where`` for a malformed segmentation.
+    """
+    try:
+        rles = [
+            segmentation
+            if isinstance(segmentation, dict)
+            else _rasterise(segmentation, height, width)
+            for segmentation in segmentations
+        ]
+        return Runs.from_coco(rles, height, width)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _rasterise(polygons: Sequence[Sequence[float]], height: int, width: int) -> dict[str, Any]:
+    usable = [
+        np.asarray(polygon, dtype=np.float64).tolist() for polygon in polygons if len(polygon) >= 6
+    ]
+    if not usable:
+        return Runs.from_pixels(
+            np.zeros(0, np.int64), np.zeros(0, np.int64), 1, height, width
+        ).to_coco()[0]
+    return coco_mask.merge(coco_mask.frPyObjects(usable, height, width))
+
+
+def _as_dict(content: Any) -> dict[str, Any]:
+    return content if isinstance(content, dict) else {}

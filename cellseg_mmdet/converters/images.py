@@ -1,0 +1,48 @@
+"""Image files: which ones a folder holds, and their size without decoding them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
+
+
+def read_image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return (height, width) in pixels, reading the header only.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is no image that can be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no image file {path}") from None
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(f"{path} is not an image that can be read: {error}") from error
+
+
+def list_images(folder: str | os.PathLike[str]) -> dict[str, Path]:
+    """Return the image files of a folder (not of its sub-folders) by their stem, sorted by name.
+
+    Raises:
+        NotADirectoryError: if there is no such folder.
+        ValueError: if two images share a stem, such as a.png and a.tif: annotations could not tell them apart.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise NotADirectoryError(f"image folder {root} does not exist")
+    images: dict[str, Path] = {}
+    for path in sorted(root.iterdir()):
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        if path.stem in images:
+            raise ValueError(
+                f"{images[path.stem].name} and {path.name} in {root} share the name {path.stem!r}"
+            )
+        images[path.stem] = path
+    return images

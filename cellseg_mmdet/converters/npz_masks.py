@@ -1,0 +1,137 @@
+"""Label maps in ``.npz`` files (one per image, id 0 for background) beside a folder of images."""
+
+from __future__ import annotations
+
+import csv
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from cellseg_mmdet.converters.cleaning import Cleaning
+from cellseg_mmdet.converters.images import list_images, read_image_size
+from cellseg_mmdet.converters.pipeline import Converted, Row, convert_images, finish_image
+from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.converters.rejects import OnError, Rejected
+from cellseg_mmdet.masks import Runs
+
+
+@dataclass(frozen=True)
+class _Task:
+    image_id: str
+    mask_path: str
+    image_path: str | None
+    category: str | None
+
+
+def read_npz_masks(
+    masks_dir: str | os.PathLike[str],
+    images_dir: str | os.PathLike[str],
+    *,
+    category: str = "cell",
+    labels: Mapping[str, str] | None = None,
+    cleaning: Cleaning | None = None,
+    on_error: OnError = "stop",
+    workers: int | None = None,
+) -> Converted:
+    """Read every ``<image>.npz`` of a folder (array ``arr_0``, or the only one) and the size of its image.
+
+    Args:
+        masks_dir: folder of the label maps.
+        images_dir: folder of the images of the same names.
+        category: class of every cell where ``labels`` is not given.
+        labels: class of the cells of each image, by image id; see `read_labels`.
+        cleaning: cleaning steps.
+        on_error: 'stop' or 'skip', as in `convert_images`.
+        workers: processes; by default one per core.
+
+    Raises:
+        DataSetError: for files that cannot be used, unless ``on_error`` is 'skip'.
+        ValueError: if there is no ``.npz`` file.
+    """
+    mask_paths = sorted(Path(masks_dir).glob("*.npz"))
+    if not mask_paths:
+        raise ValueError(f"no .npz file in {masks_dir}")
+    images = list_images(images_dir)
+    tasks = [
+        _Task(
+            image_id=path.stem,
+            mask_path=str(path),
+            image_path=str(images[path.stem]) if path.stem in images else None,
+            category=category if labels is None else labels.get(path.stem),
+        )
+        for path in mask_paths
+    ]
+    convert = partial(_convert_image, images_dir=str(images_dir), cleaning=cleaning or Cleaning())
+    return convert_images(convert, tasks, on_error=on_error, workers=workers)
+
+
+def read_labels(csv_path: str | os.PathLike[str], *, column: str = "cell_type") -> dict[str, str]:
+    """Return the class of each image from a csv with columns ``id`` and ``column`` (``train.csv`` is one).
+
+    Raises:
+        ValueError: if a column is missing, a class is empty, or an image has two different ones.
+    """
+    labels: dict[str, str] = {}
+    with open(csv_path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in ("id", column) if name not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(
+                f"{csv_path}: column(s) {', '.join(missing)} missing; found {reader.fieldnames}"
+            )
+        for row in reader:
+            image_id, name = (row["id"] or "").strip(), (row[column] or "").strip()
+            if not image_id or not name:
+                raise ValueError(
+                    f"{csv_path}, row {reader.line_num}: id {image_id!r} or {column} {name!r} is empty"
+                )
+            if labels.setdefault(image_id, name) != name:
+                raise ValueError(
+                    f"{csv_path}, row {reader.line_num}: image {image_id} is {name!r} "
+                    f"here and {labels[image_id]!r} above"
+                )
+    return labels
+
+
+def load_label_map(path: str | os.PathLike[str]) -> np.ndarray:
+    """Return the label map (H, W) of an ``.npz`` file: ``arr_0``, or the only array.
+
+    Raises:
+        ValueError: naming the file, if it is damaged, holds several arrays and no ``arr_0``, or no label map.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = arrays.files
+            if "arr_0" not in names and len(names) != 1:
+                raise ValueError(f"expected an array named arr_0 or a single array, found {names}")
+            return arrays["arr_0" if "arr_0" in names else names[0]]
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _convert_image(task: _Task, *, images_dir: str, cleaning: Cleaning) -> Converted:
+    try:
+        if task.image_path is None:
+            raise FileNotFoundError(f"no image file {task.image_id} in {images_dir}")
+        if task.category is None:
+            raise ValueError("the labels csv has no row for this image")
+        masks = Runs.from_label_map(load_label_map(task.mask_path))
+        height, width = read_image_size(task.image_path)
+        if (masks.height, masks.width) != (height, width):
+            raise ValueError(
+                f"label map of {masks.height} x {masks.width} pixels for an image of {height} x {width}"
+            )
+    except (OSError, ValueError) as error:
+        return Converted(rejected=[Rejected(task.mask_path, None, task.image_id, str(error))])
+    categories = (task.category,) * len(masks)
+    record = ImageRecord(
+        Path(task.image_path).name, height, width, masks, categories, cell_type=task.category
+    )
+    return finish_image(
+        record, [Row()] * len(masks), cleaning, source=task.mask_path, image_id=task.image_id
+    )

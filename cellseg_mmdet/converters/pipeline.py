@@ -1,0 +1,140 @@
+"""What all converters share: images worked on in parallel, cleaned, checked; bad rows gathered; counts reported."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cellseg_mmdet.converters.annotations import write_annotation_parts
+from cellseg_mmdet.converters.cleaning import Cleaning, clean_masks
+from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.converters.rejects import DataSetError, OnError, Rejected, write_rejected
+from cellseg_mmdet.converters.splits import assign_folds
+from cellseg_mmdet.progress import parallel_map
+
+
+@dataclass(frozen=True)
+class Row:
+    """Where one instance came from: its line in the source (None for a whole file) and what stood there."""
+
+    number: int | None = None
+    content: str = ""
+
+
+@dataclass
+class Converted:
+    """Records of a data set, the rows that were left out, and how many instances each cleaning step touched."""
+
+    records: list[ImageRecord] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    cleaned: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def num_cells(self) -> int:
+        return sum(len(record.masks) for record in self.records)
+
+
+def finish_image(
+    record: ImageRecord, rows: Sequence[Row], cleaning: Cleaning, *, source: str, image_id: str
+) -> Converted:
+    """Clean the masks of one image and reject those that are still without a pixel; ``rows`` is one per instance."""
+    masks, kept, counts = clean_masks(record.masks, cleaning)
+    cause = "the mask has no pixel; --clean drop-empty drops such rows and counts them"
+    filled = masks.areas > 0
+    empty = kept[~filled]
+    rejected = [Rejected(source, rows[i].number, image_id, cause, rows[i].content) for i in empty]
+    categories = tuple(record.categories[i] for i in kept[filled])
+    cleaned = ImageRecord(
+        record.file_name,
+        record.height,
+        record.width,
+        masks[filled],
+        categories,
+        record.cell_type,
+        record.group,
+    )
+    return Converted([cleaned], rejected, counts)
+
+
+def convert_images(
+    convert: Callable[[Any], Converted],
+    tasks: Sequence[Any],
+    *,
+    rejected: Sequence[Rejected] = (),
+    on_error: OnError = "stop",
+    workers: int | None = None,
+) -> Converted:
+    """Convert images in parallel and gather the outcome in the order of the tasks.
+
+    Args:
+        convert: picklable function of one task.
+        tasks: one per image.
+        rejected: rows that were bad before there was an image to put them in.
+        on_error: 'stop' raises after all images have been looked at, so that one run shows every fault.
+        workers: processes; by default one per core.
+
+    Raises:
+        DataSetError: for any rejected row, unless ``on_error`` is 'skip'.
+        ValueError: if no image is left.
+    """
+    total = Converted(rejected=list(rejected))
+    for part in parallel_map(convert, tasks, description="convert", workers=workers):
+        total.records += part.records
+        total.rejected += part.rejected
+        total.cleaned += part.cleaned
+        for name in (
+            part.cleaned
+        ):  # Counter addition drops zeros, and a step that changed nothing is worth a line
+            total.cleaned[name] += 0
+    total.rejected.sort(key=lambda reject: (reject.source, reject.row or 0))
+    if total.rejected and on_error == "stop":
+        raise DataSetError(total.rejected)
+    if not total.records:
+        raise ValueError(
+            "no image is left to write" + (f": {total.rejected[0]}" if total.rejected else "")
+        )
+    return total
+
+
+def write_folds(
+    out_dir: str | os.PathLike[str],
+    converted: Converted,
+    *,
+    suffix: str,
+    num_folds: int,
+    seed: int,
+    info: dict[str, Any],
+) -> list[Path]:
+    """Write ``all``, and ``train_fold{k}`` and ``val_fold{k}`` where ``num_folds`` is not 0; return the paths."""
+    records = converted.records
+    folds = assign_folds(records, num_folds, seed=seed) if num_folds else np.full(len(records), -1)
+    parts: dict[str, np.ndarray] = {"all": np.arange(len(records))}
+    for fold in range(num_folds):
+        parts[f"train_fold{fold}"] = np.flatnonzero(folds != fold)
+        parts[f"val_fold{fold}"] = np.flatnonzero(folds == fold)
+    paths = {Path(out_dir) / f"{name}{suffix}": members.tolist() for name, members in parts.items()}
+    write_annotation_parts(paths, records, info=info)
+    return list(paths)
+
+
+def report(converted: Converted, rejected_path: Path | None) -> str:
+    """Return the lines that end a conversion: counts per class, cleaning, and where rejected rows went."""
+    classes = Counter(name for record in converted.records for name in record.categories)
+    lines = [f"{len(converted.records)} images, {converted.num_cells} cells"]
+    lines[0] += (
+        f" ({', '.join(f'{count} {name}' for name, count in sorted(classes.items()))})"
+        if classes
+        else ""
+    )
+    for name, count in converted.cleaned.items():
+        lines.append(f"cleaning, {name.replace('_', '-')}: {count} instances")
+    if rejected_path is not None:
+        write_rejected(rejected_path, converted.rejected)
+        lines.append(f"{len(converted.rejected)} rejected rows, listed in {rejected_path}")
+    return "\n".join(lines)

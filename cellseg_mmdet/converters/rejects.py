@@ -1,0 +1,71 @@
+"""Rows of a data set that cannot be used: reported all together, or written to a file and left out."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from cellseg_mmdet.fileio import atomic_write
+
+OnError = Literal["stop", "skip"]
+_NUM_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """One row, or one file, that cannot be used.
+
+    Attributes:
+        source: file the row stands in.
+        row: line number in that file as an editor shows it, None where the whole file is meant.
+        image_id: image the row belongs to, '' if unknown.
+        cause: what was found and what is allowed.
+        content: the row as it stands in the file.
+    """
+
+    source: str
+    row: int | None
+    image_id: str
+    cause: str
+    content: str = ""
+
+    def __str__(self) -> str:
+        row = "" if self.row is None else f", row {self.row}"
+        image = f", image {self.image_id}" if self.image_id else ""
+        return f"{self.source}{row}{image}: {self.cause}"
+
+
+class DataSetError(ValueError):
+    """Raised for rows that cannot be used, unless they are to be skipped.
+
+    Attributes:
+        rejected: every such row, not only those that the message shows.
+    """
+
+    def __init__(self, rejected: Sequence[Rejected]) -> None:
+        self.rejected = list(rejected)
+        lines = [str(reject) for reject in rejected[:_NUM_SHOWN]]
+        if len(rejected) > _NUM_SHOWN:
+            lines.append(f"... and {len(rejected) - _NUM_SHOWN} more")
+        count = "1 fault" if len(rejected) == 1 else f"{len(rejected)} faults"
+        super().__init__(
+            f"{count} found, nothing was written:\n  "
+            + "\n  ".join(lines)
+            + "\nMend the input, or leave these rows "
+            "out with --on-error skip: every one of them is then listed in rejected.csv."
+        )
+
+
+def write_rejected(path: str | os.PathLike[str], rejected: Sequence[Rejected]) -> None:
+    """Write every rejected row and its cause to a csv file (header only when there is none)."""
+    with (
+        atomic_write(path) as temporary,
+        Path(temporary).open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(field.name for field in fields(Rejected))
+        writer.writerows(astuple(reject) for reject in rejected)

@@ -1,0 +1,178 @@
+"""The Sartorius competition's ``train.csv``: one row per cell, row-major run-length strings, images beside it."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from cellseg_mmdet.converters.cleaning import Cleaning
+from cellseg_mmdet.converters.images import list_images, read_image_size
+from cellseg_mmdet.converters.pipeline import Converted, Row, convert_images, finish_image
+from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.converters.rejects import OnError, Rejected
+from cellseg_mmdet.masks import Runs
+
+REQUIRED_COLUMNS = ("id", "annotation", "width", "height", "cell_type")
+
+
+@dataclass
+class _ImageRows:
+    """The rows of one image, column by column."""
+
+    image_id: str
+    path: Path | None
+    rows: list[Row] = field(default_factory=list)
+    annotations: list[str] = field(default_factory=list)
+    sizes: list[tuple[str, str]] = field(default_factory=list)  # (height, width) as written
+    cell_types: list[str] = field(default_factory=list)
+    samples: list[str] = field(default_factory=list)
+
+
+def read_sartorius(
+    csv_path: str | os.PathLike[str],
+    images_dir: str | os.PathLike[str],
+    *,
+    cleaning: Cleaning | None = None,
+    on_error: OnError = "stop",
+    workers: int | None = None,
+) -> Converted:
+    """Read ``train.csv`` and compare every image file's size with it; images in order of their first row.
+
+    ``sample_id``, where it is filled in, becomes the group of an image. Other columns may be empty or missing.
+
+    Raises:
+        DataSetError: for rows that cannot be used (see `Rejected`), unless ``on_error`` is 'skip'.
+        ValueError: if required columns are missing, or the file has no row.
+    """
+    images, rejected = _gather_rows(Path(csv_path), list_images(images_dir))
+    convert = partial(
+        _convert_image,
+        source=str(csv_path),
+        images_dir=str(images_dir),
+        cleaning=cleaning or Cleaning(),
+    )
+    return convert_images(convert, images, rejected=rejected, on_error=on_error, workers=workers)
+
+
+def _gather_rows(
+    csv_path: Path, image_paths: dict[str, Path]
+) -> tuple[list[_ImageRows], list[Rejected]]:
+    images: dict[str, _ImageRows] = {}
+    rejected: list[Rejected] = []
+    with csv_path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
+        header = next(reader, [])
+        missing = [name for name in REQUIRED_COLUMNS if name not in header]
+        if missing:
+            raise ValueError(
+                f"{csv_path}: column(s) {', '.join(missing)} missing; the header is {','.join(header)!r}"
+            )
+        at = {name: header.index(name) for name in header}
+        for number, values in _numbered_rows(reader):
+            row = Row(number, ",".join(values))
+            image_id = values[at["id"]].strip() if at["id"] < len(values) else ""
+            if len(values) != len(header) or not image_id:
+                found = "the id is empty" if image_id == "" else f"{len(values)} values"
+                cause = f"{found}; the header has {len(header)} columns" if image_id else found
+                rejected.append(Rejected(str(csv_path), number, image_id, cause, row.content))
+                continue
+            rows = images.setdefault(image_id, _ImageRows(image_id, image_paths.get(image_id)))
+            rows.rows.append(row)
+            rows.annotations.append(values[at["annotation"]])
+            rows.sizes.append((values[at["height"]], values[at["width"]]))
+            rows.cell_types.append(values[at["cell_type"]].strip())
+            rows.samples.append(values[at["sample_id"]].strip() if "sample_id" in at else "")
+    if not images and not rejected:
+        raise ValueError(f"{csv_path} has a header and no row")
+    return list(images.values()), rejected
+
+
+def _numbered_rows(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+    for values in reader:
+        if values:  # a blank line, as editors leave at the end
+            yield reader.line_num, values  # type: ignore[attr-defined]
+
+
+def _convert_image(
+    image: _ImageRows, *, source: str, images_dir: str, cleaning: Cleaning
+) -> Converted:
+    def reject(index: int, cause: str) -> Rejected:
+        row = image.rows[index]
+        return Rejected(source, row.number, image.image_id, cause, row.content)
+
+    try:
+        if image.path is None:
+            raise FileNotFoundError(f"no image file {image.image_id} in {images_dir}")
+        height, width = read_image_size(image.path)
+    except (OSError, ValueError) as error:
+        return Converted(rejected=[reject(index, str(error)) for index in range(len(image.rows))])
+
+    faults: dict[int, str] = {}
+    for index in range(len(image.rows)):
+        fault = _fault_of_row(image, index, height, width)
+        if fault:
+            faults[index] = fault
+    good = [index for index in range(len(image.rows)) if index not in faults]
+    try:
+        masks = _parse(image, good, height, width, cleaning)
+    except ValueError:
+        # Some string is malformed: one by one to name every such row.
+        for index in good:
+            try:
+                _parse(image, [index], height, width, cleaning)
+            except ValueError as error:
+                faults[index] = str(error).removeprefix("instance 0: ")
+        good = [index for index in good if index not in faults]
+        masks = _parse(image, good, height, width, cleaning)
+    rejected = [reject(index, faults[index]) for index in sorted(faults)]
+    if not good:
+        return Converted(rejected=rejected)
+
+    cell_types = tuple(image.cell_types[index] for index in good)
+    record = ImageRecord(
+        file_name=image.path.name,
+        height=height,
+        width=width,
+        masks=masks,
+        categories=cell_types,
+        cell_type=Counter(cell_types).most_common(1)[0][0],
+        group=next((sample for sample in image.samples if sample), None),
+    )
+    rows = [image.rows[index] for index in good]
+    converted = finish_image(record, rows, cleaning, source=source, image_id=image.image_id)
+    converted.rejected = rejected + converted.rejected
+    if cleaning.clip:
+        passing = sum(_passes_end(image.annotations[index], height * width) for index in good)
+        converted.cleaned["clip"] = passing
+    return converted
+
+
+def _parse(image: _ImageRows, rows: list[int], height: int, width: int, cleaning: Cleaning) -> Runs:
+    texts = [image.annotations[index] for index in rows]
+    return Runs.from_strings(texts, height, width, order="row", clip=cleaning.clip)
+
+
+def _fault_of_row(image: _ImageRows, index: int, height: int, width: int) -> str | None:
+    written = image.sizes[index]
+    if written != (str(height), str(width)):
+        try:
+            # pandas writes 520.0 where a column has empty cells
+            same = (float(written[0]), float(written[1])) == (height, width)
+        except ValueError:
+            same = False
+        if not same:
+            return (
+                f"height {written[0] or '(empty)'} and width {written[1] or '(empty)'} differ from the image file's "
+                f"{height} x {width}"
+            )
+    return None if image.cell_types[index] else "cell_type is empty"
+
+
+def _passes_end(text: str, num_pixels: int) -> bool:
+    start, length = text.split()[-2:] if text.strip() else ("0", "0")
+    return int(start) + int(length) > num_pixels + 1

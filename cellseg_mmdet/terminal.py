@@ -1,0 +1,21 @@
+"""One voice for every command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+
+def run_tool(main: Callable[[], int | None], *expected: type[BaseException]) -> None:
+    """Run a tool and exit with its code; errors of the user's input are told in a line, without a traceback.
+
+    Args:
+        main: the tool; None counts as success.
+        expected: errors whose message is all that is needed, besides `ValueError` and `OSError`.
+    """
+    try:
+        sys.exit(main())
+    except (ValueError, OSError, *expected) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
