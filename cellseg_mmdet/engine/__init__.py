@@ -1,0 +1,26 @@
+"""Training and testing: configs, checkpoints, processes and what a run writes.
+
+Importing this package, as a config's ``custom_imports`` do, registers its parts with mmdet and
+makes mmengine load checkpoints safely.
+"""
+
+from cellseg_mmdet.engine.checkpoint import (
+    read_checkpoint,
+    register_checkpoint_loaders,
+)
+from cellseg_mmdet.engine.config import load_config, prepare_model_cfg
+from cellseg_mmdet.engine.errors import CheckpointError, UnsafeCheckpointError, UsageError
+from cellseg_mmdet.engine.prediction_dump import DumpPredictions
+
+register_checkpoint_loaders()
+
+__all__ = [
+    "CheckpointError",
+    "DumpPredictions",
+    "UnsafeCheckpointError",
+    "UsageError",
+    "load_config",
+    "prepare_model_cfg",
+    "read_checkpoint",
+    "register_checkpoint_loaders",
+]

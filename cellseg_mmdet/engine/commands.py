@@ -1,0 +1,104 @@
+"""What ``tools/train.py`` and ``tools/test.py`` do with their arguments."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from mmdet.engine.hooks.utils import trigger_visualization_hook
+from mmdet.registry import RUNNERS
+from mmdet.utils import setup_cache_size_limit_of_dynamo
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from cellseg_mmdet.engine.checkpoint import register_checkpoint_loaders
+from cellseg_mmdet.engine.config import (
+    check_load_from,
+    enable_amp,
+    enable_auto_scale_lr,
+    evaluator_list,
+    load_config,
+    prepare_model_cfg,
+    set_resume,
+    set_work_dir,
+)
+from cellseg_mmdet.engine.distributed import process_group
+from cellseg_mmdet.engine.errors import UsageError
+from cellseg_mmdet.engine.prediction_dump import check_output
+
+
+def run_training(args: Namespace) -> None:
+    """Train the model of a config; ``args`` are those of ``tools/train.py``.
+
+    Raises:
+        UsageError: config or checkpoint is missing, or an argument does not go with the config or
+        the machine. CheckpointError: the checkpoint is refused or damaged.
+    """
+    cfg = training_config(args)
+    with process_group(cfg.launcher, dist_cfg(cfg)):
+        build_runner(cfg).train()
+
+
+def run_testing(args: Namespace) -> dict[str, float]:
+    """Predict the test set, score and dump it; ``args`` are those of ``tools/test.py``.
+
+    Raises:
+        UsageError: config or checkpoint is missing, ``--out`` cannot be written, or nothing would
+        come of the run. CheckpointError: the checkpoint is refused or damaged.
+    """
+    cfg = testing_config(args)
+    with process_group(cfg.launcher, dist_cfg(cfg)):
+        return build_runner(cfg).test()
+
+
+def training_config(args: Namespace) -> Config:
+    """Return the config with everything in it that the arguments of ``tools/train.py`` ask for."""
+    cfg = _common_config(args)
+    if args.amp:
+        enable_amp(cfg)
+    if args.auto_scale_lr:
+        enable_auto_scale_lr(cfg)
+    set_resume(cfg, args.resume)
+    check_load_from(cfg)
+    return cfg
+
+
+def testing_config(args: Namespace) -> Config:
+    """Return the config with everything in it that the arguments of ``tools/test.py`` ask for."""
+    cfg = _common_config(args)
+    # What the config's own training started from or resumed does not matter here.
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    check_load_from(cfg)
+    if args.show or args.show_dir:
+        cfg = trigger_visualization_hook(cfg, args)
+    metrics = evaluator_list(cfg, "test_evaluator")  # none where the images have no annotations
+    if args.out:
+        check_output(args.out)
+        metrics.append({"type": "DumpPredictions", "out_file_path": args.out})
+    if not (metrics or args.show or args.show_dir):
+        raise UsageError(
+            f"{args.config} has no test_evaluator: give --out or --show-dir, "
+            "or nothing comes of the test"
+        )
+    cfg.test_evaluator = metrics
+    return cfg
+
+
+def _common_config(args: Namespace) -> Config:
+    setup_cache_size_limit_of_dynamo()
+    register_checkpoint_loaders(trust=args.trust_checkpoint)
+    cfg = load_config(args.config, args.cfg_options)
+    cfg.launcher = args.launcher
+    set_work_dir(cfg, args.work_dir)
+    return cfg
+
+
+def dist_cfg(cfg: Config) -> dict[str, Any]:
+    """Return the settings of the process group."""
+    return cfg.get("env_cfg", {}).get("dist_cfg", {})
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner of a config for this machine and its processes."""
+    prepare_model_cfg(cfg, cfg.launcher)
+    return RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)

@@ -1,0 +1,127 @@
+"""From a config file and a command line to the config that a Runner gets."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
+from mmengine.runner import find_latest_checkpoint
+
+from cellseg_mmdet.engine.distributed import adapt_model_wrapper, revert_sync_bn
+from cellseg_mmdet.engine.errors import UsageError
+
+EVALUATORS = ("val_evaluator", "test_evaluator")
+
+
+def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) -> Config:
+    """Read a config, merge the user's options over it, and let its parts agree.
+
+    mmdet's registries are ready afterwards: its parts and those of ``custom_imports`` can be built
+    by name.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"config {path}: there is no such file")
+    cfg = Config.fromfile(path)
+    if cfg_options:
+        cfg.merge_from_dict(dict(cfg_options))
+    init_default_scope(cfg.get("default_scope", "mmdet"))
+    share_postprocess(cfg)
+    return cfg
+
+
+def share_postprocess(cfg: Config) -> None:
+    """Give the config's ``postprocess`` to each ``CellMetric`` that has none of its own.
+
+    So what validation scores is what gets submitted.
+    """
+    if "postprocess" not in cfg:
+        return
+    for key in EVALUATORS:
+        for metric in evaluator_list(cfg, key):
+            if str(metric["type"]).rpartition(".")[2] == "CellMetric":
+                metric.setdefault("postprocess", copy.deepcopy(cfg.postprocess))
+
+
+def evaluator_list(cfg: Config, key: str) -> list[ConfigDict]:
+    """Return the metrics of an evaluator, which may be written as one, a list or nothing."""
+    evaluator = cfg.get(key) or []
+    return [evaluator] if isinstance(evaluator, dict) else list(evaluator)
+
+
+def set_work_dir(cfg: Config, work_dir: str | None) -> None:
+    """Choose the folder of a run: the argument, else the config's, else ``work_dirs/<name>``."""
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get("work_dir") is None:
+        cfg.work_dir = str(Path("work_dirs") / Path(cfg.filename).stem)
+
+
+def prepare_model_cfg(cfg: Config, launcher: str = "none") -> None:
+    """Fit a config's model to this machine and the number of processes, before it is built."""
+    revert_sync_bn(cfg, launcher)
+    adapt_model_wrapper(cfg, launcher)
+
+
+def enable_amp(cfg: Config) -> None:
+    """Train with automatic mixed precision.
+
+    Raises:
+        UsageError: there is no GPU, or the config has an optimizer wrapper that is neither plain
+            nor mixed.
+    """
+    # mmengine's AmpOptimWrapper only asserts this, and only after the data set was read.
+    if not torch.cuda.is_available():
+        raise UsageError(
+            "--amp needs a CUDA device, and PyTorch sees none: leave it out, or check the driver"
+        )
+    wrapper = cfg.optim_wrapper.get("type", "OptimWrapper")
+    if wrapper not in ("OptimWrapper", "AmpOptimWrapper"):
+        raise UsageError(
+            f"--amp replaces OptimWrapper, but the config's optim_wrapper.type is {wrapper!r}"
+        )
+    cfg.optim_wrapper.type = "AmpOptimWrapper"
+    cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
+
+
+def enable_auto_scale_lr(cfg: Config) -> None:
+    """Scale the learning rate by (processes x batch size) / ``auto_scale_lr.base_batch_size``.
+
+    Raises:
+        UsageError: the config does not say which batch size its learning rate is made for.
+    """
+    if "base_batch_size" not in (cfg.get("auto_scale_lr") or {}):
+        raise UsageError(
+            "--auto-scale-lr needs the batch size that the learning rate is made for: "
+            "add auto_scale_lr = dict(enable=False, base_batch_size=...) to the config"
+        )
+    cfg.auto_scale_lr.enable = True
+
+
+def set_resume(cfg: Config, resume: str | None) -> None:
+    """Continue a run from the checkpoint named, or for ``'auto'`` the newest of its work dir.
+
+    A work dir without checkpoints is a first start: the config's own ``load_from`` stays what it
+    is, so that one command both starts and continues a job that may be interrupted. Call
+    :func:`set_work_dir` before.
+    """
+    if resume is None:
+        return
+    checkpoint = find_latest_checkpoint(cfg.work_dir) if resume == "auto" else resume
+    if checkpoint is not None:
+        cfg.resume, cfg.load_from = True, checkpoint
+
+
+def check_load_from(cfg: Config) -> None:
+    """Raise UsageError for a missing local checkpoint, before data set and model are built."""
+    name = cfg.get("load_from")
+    if name and "://" not in name and not Path(name).expanduser().is_file():
+        raise UsageError(f"checkpoint {name}: there is no such file")

@@ -1,0 +1,210 @@
+"""Every fault of a submission file, found before it is submitted."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cellseg_mmdet.converters.images import list_images, read_image_size
+from cellseg_mmdet.export.submission import FORMATS, SubmissionFormat
+from cellseg_mmdet.masks import Runs, pairwise_iou
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong.
+
+    Attributes:
+        row: line number in the file as an editor shows it (the header is 1); None if the file lacks
+            something.
+        image_id: image it is about; None if it is not about one.
+        message: what was found and what is allowed.
+    """
+
+    row: int | None
+    image_id: str | None
+    message: str
+
+    def __str__(self) -> str:
+        where = [f"row {self.row}"] if self.row is not None else []
+        where += [f"image {self.image_id}"] if self.image_id is not None else []
+        return f"{', '.join(where) or 'file'}: {self.message}"
+
+
+class _Cell(NamedTuple):
+    row: int
+    image_id: str
+    text: str
+
+    def fault(self, message: str) -> Fault:
+        return Fault(self.row, self.image_id, message)
+
+
+def check_submission(
+    path: str | os.PathLike[str], images_dir: str | os.PathLike[str], format: str
+) -> list[Fault]:
+    """Return every fault of a submission file in the order of its rows, missing images last.
+
+    Of a malformed mask the first wrong pair is named; such a mask is left out of the search for
+    overlaps.
+
+    Args:
+        images_dir: the images that the submission must be about: ``<id>.png``, or
+            ``<id>/images/<id>.png``.
+        format: a name of `FORMATS`.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: if file or folder do not exist.
+        ValueError: if there is no image in the folder, or one that cannot be read; for an unknown
+            format.
+    """
+    layout = FORMATS.get(format)()
+    images = find_images(images_dir)
+    faults: list[Fault] = []
+    rows_of: dict[str, list[_Cell]] = {}
+    for cell in _read_cells(path, layout, faults):
+        rows_of.setdefault(cell.image_id, []).append(cell)
+    for image_id, cells in rows_of.items():
+        if image_id in images:
+            faults += _check_image(cells, read_image_size(images[image_id]), layout)
+        else:
+            rows = "" if len(cells) == 1 else f" ({len(cells)} rows, to row {cells[-1].row})"
+            faults.append(
+                Fault(cells[0].row, image_id, f"there is no such image in {images_dir}{rows}")
+            )
+    faults.sort(key=lambda fault: fault.row or 0)
+    faults += [
+        Fault(None, image_id, "no row; an image without cells needs one with an empty string")
+        for image_id in images
+        if image_id not in rows_of
+    ]
+    return faults
+
+
+def find_images(folder: str | os.PathLike[str]) -> dict[str, Path]:
+    """Return the images of a folder by id: ``<id>.png`` or else ``<id>/images/<id>.png``.
+
+    Raises:
+        NotADirectoryError: if there is no such folder.
+        ValueError: if it holds no image.
+    """
+    images = list_images(folder)
+    if not images:
+        for inner in sorted(Path(folder).glob("*/images")):
+            images.update(list_images(inner))
+    if not images:
+        raise ValueError(f"{folder} holds no images")
+    return images
+
+
+def _read_cells(
+    path: str | os.PathLike[str], layout: SubmissionFormat, faults: list[Fault]
+) -> Iterator[_Cell]:
+    """Yield the rows that have an id and a mask; faults of the others are put into ``faults``."""
+    lines = Path(path).read_bytes().splitlines(keepends=True)
+    reader = csv.reader(_decoded(lines, faults), strict=True)
+    row = 1
+    # The mask of a large image may be longer than the 128 KiB that csv allows by default.
+    usual_limit = csv.field_size_limit(2**31 - 1)
+    try:
+        for fields in reader:
+            if row == 1:
+                faults += _check_header(fields, layout)
+            elif len(fields) != 2:
+                found = (
+                    f"{len(fields)} column{'s' * (len(fields) > 1)}" if fields else "a blank line"
+                )
+                faults.append(
+                    Fault(row, None, f"{found}; a row has the 2 columns {','.join(layout.header)}")
+                )
+            else:
+                yield _Cell(row, *fields)
+            row = reader.line_num + 1
+    except csv.Error as error:
+        faults.append(Fault(row, None, f"not readable as csv, nor is anything after it: {error}"))
+    finally:
+        csv.field_size_limit(usual_limit)
+    if not lines:
+        faults += _check_header([], layout)
+
+
+def _decoded(lines: Sequence[bytes], faults: list[Fault]) -> Iterator[str]:
+    for row, line in enumerate(lines, start=1):
+        try:
+            yield line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            at, byte = error.start, line[error.start]
+            faults.append(Fault(row, None, f"byte {at + 1} of the line, {byte:#04x}, is not UTF-8"))
+            yield line.decode("utf-8", errors="replace")
+
+
+def _check_header(fields: Sequence[str], layout: SubmissionFormat) -> list[Fault]:
+    if tuple(fields) == layout.header:
+        return []
+    found, allowed = ",".join(fields), ",".join(layout.header)
+    return [Fault(1, None, f"the header is {found!r}; it must be {allowed!r}")]
+
+
+def _check_image(
+    cells: Sequence[_Cell], size_hw: tuple[int, int], layout: SubmissionFormat
+) -> list[Fault]:
+    """Return the faults of all rows of one image of ``size_hw`` pixels."""
+    faults: list[Fault] = []
+    empty = [cell for cell in cells if not cell.text.strip()]
+    faults += [cell.fault("the mask is white space; leave it empty") for cell in empty if cell.text]
+    if len(empty) < len(cells):
+        faults += [
+            cell.fault("empty mask, though other rows of this image hold cells") for cell in empty
+        ]
+    else:
+        message = f"row {empty[0].row} says already that this image has no cells"
+        faults += [cell.fault(message) for cell in empty[1:]]
+
+    kept, masks = _parse_masks(
+        [cell for cell in cells if cell.text.strip()], size_hw, layout, faults
+    )
+    return faults + _check_overlaps(kept, masks)
+
+
+def _parse_masks(
+    cells: Sequence[_Cell], size_hw: tuple[int, int], layout: SubmissionFormat, faults: list[Fault]
+) -> tuple[list[_Cell], Runs]:
+    """Return the rows whose masks are well-formed, and their masks; the others go to ``faults``."""
+    try:
+        return list(cells), Runs.from_strings(
+            [cell.text for cell in cells], *size_hw, order=layout.order
+        )
+    except ValueError:
+        pass  # one by one then, to name every malformed row and go on with the rest
+    kept: list[_Cell] = []
+    parts = [Runs.empty(*size_hw)]
+    for cell in cells:
+        try:
+            parts.append(Runs.from_strings([cell.text], *size_hw, order=layout.order))
+            kept.append(cell)
+        except ValueError as error:
+            cause = str(error).removeprefix("instance 0: ")
+            faults.append(cell.fault(f"{cause} (image of {size_hw[0]} x {size_hw[1]} pixels)"))
+    return kept, Runs.concatenate(parts)
+
+
+def _check_overlaps(cells: Sequence[_Cell], masks: Runs) -> list[Fault]:
+    """Return one fault for each pair of rows that share pixels, at the later row."""
+    iou = np.triu(pairwise_iou(masks, masks), k=1)
+    first, second = np.nonzero(iou)
+    # |A & B| from IoU = |A & B| / (|A| + |B| - |A & B|), a ratio of integers: rounding gives back
+    # the exact count.
+    shared_iou = iou[first, second]
+    shared = np.rint(
+        shared_iou / (1 + shared_iou) * (masks.areas[first] + masks.areas[second])
+    ).astype(int)
+    return [
+        cells[later].fault(f"shares {count} pixel{'s' * (count > 1)} with row {cells[earlier].row}")
+        for earlier, later, count in zip(first, second, shared.tolist(), strict=True)
+    ]

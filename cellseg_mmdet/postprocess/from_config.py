@@ -1,0 +1,45 @@
+"""The post-processing that a config file asks for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from cellseg_mmdet.postprocess.pipeline import Pipeline, build_pipeline
+
+
+def pipeline_from_config(path: str | os.PathLike[str]) -> Pipeline:
+    """Build the ``postprocess`` list of a config file; needs mmengine, but no model.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the config has no ``postprocess`` list, or one with a fault.
+    """
+    from mmengine.config import Config
+
+    config = Config.fromfile(path, import_custom_modules=False)
+    if not isinstance(config.get("postprocess"), list):
+        raise ValueError(
+            f"{path} has no list `postprocess`; write postprocess = [dict(type=...), ...], or [] "
+            "to do no more than give every pixel to one cell"
+        )
+    try:
+        return build_pipeline(config.postprocess, class_names(config))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def class_names(config: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the classes of the config's data sets in the order of the labels; None if not said."""
+    for loader in ("test_dataloader", "val_dataloader", "train_dataloader"):
+        dataset = (config.get(loader) or {}).get("dataset") or {}
+        while "dataset" in dataset:  # wrappers such as RepeatDataset
+            dataset = dataset["dataset"]
+        if dataset.get("single_class"):
+            return (dataset["single_class"],)
+        classes = (dataset.get("metainfo") or {}).get("classes")
+        if classes:
+            return (classes,) if isinstance(classes, str) else tuple(classes)
+    classes = (config.get("metainfo") or {}).get("classes")
+    return tuple(classes) if classes else None

@@ -1,0 +1,106 @@
+"""The list of post-processing steps: from the config's dicts to what predictions go through."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.registry import Registry
+
+Step = Callable[[ImagePrediction], ImagePrediction]
+STEPS: Registry[Step] = Registry("post-processing step")
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Steps that are applied one after another.
+
+    Attributes:
+        steps: what is called, in order.
+        classes: class names by label, None where no step and no check needs them.
+        adds_overlap_removal: the config's list had no ``RemoveOverlaps``, and one was put behind
+            it.
+    """
+
+    steps: tuple[Step, ...]
+    classes: tuple[str, ...] | None = None
+    adds_overlap_removal: bool = False
+
+    def __call__(self, prediction: ImagePrediction) -> ImagePrediction:
+        """Return the final instances.
+
+        Raises:
+            ValueError: if a label is not that of a class.
+        """
+        self._check_labels(prediction)
+        for step in self.steps:
+            prediction = step(prediction)
+        return prediction
+
+    def _check_labels(self, prediction: ImagePrediction) -> None:
+        if self.classes is None or not len(prediction):
+            return
+        low, high = int(prediction.labels.min()), int(prediction.labels.max())
+        if low < 0 or high >= len(self.classes):
+            raise ValueError(
+                f"{prediction.image_id}: labels from {low} to {high} are predicted, but there are "
+                f"{len(self.classes)} classes {self.classes}: are the predictions of another model?"
+            )
+
+
+def build_pipeline(
+    steps: Sequence[Mapping[str, Any]], classes: Sequence[str] | None = None
+) -> Pipeline:
+    """Build the steps of a config's ``postprocess`` list, each ``dict(type=NAME, **parameters)``.
+
+    The result always ends with disjoint masks: where the list has no ``RemoveOverlaps``, one is put
+    behind it, so that what is scored is what is submitted.
+
+    Args:
+        classes: class names in the order of the labels; needed where a step has a value per class.
+
+    Raises:
+        ValueError: for an unknown type, an unknown, missing or wrong parameter; the message says
+            which are allowed.
+    """
+    classes = None if classes is None else tuple(classes)
+    built = [_build_step(step, index, classes) for index, step in enumerate(steps)]
+    removal = STEPS.get("RemoveOverlaps")
+    has_removal = any(type(step) is removal for step in built)
+    return Pipeline(tuple(built if has_removal else [*built, removal()]), classes, not has_removal)
+
+
+def _build_step(config: Mapping[str, Any], index: int, classes: tuple[str, ...] | None) -> Step:
+    where = f"postprocess[{index}]"
+    if not isinstance(config, Mapping) or "type" not in config:
+        raise ValueError(f"{where}: expected dict(type=..., ...), found {config!r}")
+    try:
+        step_class = STEPS.get(config["type"])
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    where = f"{where} ({config['type']})"
+
+    parameters = inspect.signature(step_class).parameters
+    allowed = [name for name in parameters if name != "classes"]
+    given = {name: value for name, value in config.items() if name != "type"}
+    unknown = [name for name in given if name not in allowed]
+    if unknown:
+        raise ValueError(
+            f"{where} has no parameter {unknown[0]!r}; allowed are {', '.join(allowed) or 'none'}"
+        )
+    missing = [
+        name
+        for name in allowed
+        if parameters[name].default is inspect.Parameter.empty and name not in given
+    ]
+    if missing:
+        raise ValueError(
+            f"{where} needs the parameter {missing[0]!r}; allowed are {', '.join(allowed)}"
+        )
+    try:
+        return step_class(**given, **({"classes": classes} if "classes" in parameters else {}))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from error

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from cellseg_mmdet.engine import commands
+from cellseg_mmdet.engine.config import load_config, set_work_dir, share_postprocess
+from cellseg_mmdet.engine.errors import UsageError
+
+STEPS = [{"type": "ScoreThreshold", "score_thr": 0.3}, {"type": "RemoveOverlaps"}]
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    """Write a config that can be read, but not built."""
+    path = tmp_path / "small.py"
+    path.write_text(
+        "default_scope = 'mmdet'\n"
+        "postprocess = [dict(type='ScoreThreshold', score_thr=0.3)]\n"
+        "val_evaluator = dict(type='CellMetric')\n"
+        "test_evaluator = [dict(type='CellMetric'), dict(type='CocoMetric')]\n"
+        "model = dict(type='MaskRCNN', backbone=dict(norm_cfg=dict(type='SyncBN')))\n"
+        "optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01))\n"
+        "default_hooks = dict(visualization=dict(type='DetVisualizationHook'))\n"
+    )
+    return path
+
+
+def train_arguments(config: Path, **changes: object) -> argparse.Namespace:
+    defaults = {"amp": False, "auto_scale_lr": False, "resume": None}
+    return arguments(config, **(defaults | changes))
+
+
+def eval_arguments(config: Path, **changes: object) -> argparse.Namespace:
+    defaults = {"out": None, "show": False, "show_dir": None, "wait_time": 2}
+    return arguments(config, **(defaults | changes))
+
+
+def arguments(config: Path, **changes: object) -> argparse.Namespace:
+    defaults = {
+        "config": str(config),
+        "work_dir": str(config.parent / "run"),
+        "cfg_options": None,
+        "launcher": "none",
+        "trust_checkpoint": False,
+    }
+    return argparse.Namespace(**(defaults | changes))
+
+
+def test_options_go_over_the_config(config_file: Path):
+    cfg = load_config(config_file, {"optim_wrapper.optimizer.lr": 0.5, "val_evaluator.x": 1})
+
+    assert cfg.optim_wrapper.optimizer == {"type": "SGD", "lr": 0.5}
+    assert cfg.val_evaluator.x == 1
+
+
+def test_a_missing_config_is_named(tmp_path: Path):
+    with pytest.raises(UsageError, match=r"config .*none\.py: there is no such file"):
+        load_config(tmp_path / "none.py")
+
+
+def test_postprocess_reaches_every_cell_metric(config_file: Path):
+    cfg = load_config(config_file)
+
+    steps = [{"type": "ScoreThreshold", "score_thr": 0.3}]
+    assert cfg.val_evaluator.postprocess == steps
+    assert cfg.test_evaluator[0].postprocess == steps
+    assert "postprocess" not in cfg.test_evaluator[1]
+    assert cfg.val_evaluator.postprocess is not cfg.postprocess
+
+
+def test_an_option_on_postprocess_reaches_the_metrics(config_file: Path):
+    cfg = load_config(config_file, {"postprocess.0.score_thr": 0.7})
+
+    assert cfg.test_evaluator[0].postprocess[0].score_thr == 0.7
+
+
+def test_a_metric_keeps_its_own_postprocess():
+    cfg = Config({"postprocess": STEPS, "val_evaluator": {"type": "CellMetric", "postprocess": []}})
+
+    share_postprocess(cfg)
+
+    assert cfg.val_evaluator.postprocess == []
+
+
+@pytest.mark.parametrize("evaluator", [None, [], {"type": "CocoMetric"}])
+def test_evaluators_without_a_cell_metric_stay_as_they_are(evaluator):
+    cfg = Config({"postprocess": STEPS, "val_evaluator": evaluator})
+
+    share_postprocess(cfg)
+
+    assert cfg.val_evaluator == evaluator
+
+
+@pytest.mark.parametrize(
+    ("argument", "own", "expected"),
+    [("a", "b", "a"), (None, "b", "b"), (None, None, "work_dirs/small")],
+)
+def test_the_work_dir_is_the_arguments_then_the_configs_then_its_name(
+    config_file: Path, argument, own, expected
+):
+    cfg = load_config(config_file, {"work_dir": own})
+
+    set_work_dir(cfg, argument)
+
+    assert cfg.work_dir == expected
+
+
+def test_amp_on_a_machine_without_a_gpu_is_refused(config_file: Path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    with pytest.raises(UsageError, match="--amp needs a CUDA device"):
+        commands.training_config(train_arguments(config_file, amp=True))
+
+
+def test_amp_changes_the_optimizer_wrapper(config_file: Path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+    cfg = commands.training_config(train_arguments(config_file, amp=True))
+
+    assert cfg.optim_wrapper.type == "AmpOptimWrapper"
+    assert cfg.optim_wrapper.loss_scale == "dynamic"
+
+
+def test_amp_does_not_replace_another_wrapper(config_file: Path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    options = {"optim_wrapper.type": "ApexOptimWrapper"}
+
+    with pytest.raises(UsageError, match="'ApexOptimWrapper'"):
+        commands.training_config(train_arguments(config_file, amp=True, cfg_options=options))
+
+
+def test_auto_scale_lr_is_switched_on(config_file: Path):
+    options = {"auto_scale_lr.base_batch_size": 16}
+
+    cfg = commands.training_config(
+        train_arguments(config_file, auto_scale_lr=True, cfg_options=options)
+    )
+
+    assert cfg.auto_scale_lr == {"base_batch_size": 16, "enable": True}
+
+
+def test_auto_scale_lr_needs_the_batch_size(config_file: Path):
+    with pytest.raises(UsageError, match=r"base_batch_size=\.\.\."):
+        commands.training_config(train_arguments(config_file, auto_scale_lr=True))
+
+
+def test_resume_from_a_named_checkpoint(config_file: Path):
+    checkpoint = config_file.with_name("epoch_3.pth")
+    checkpoint.touch()
+
+    cfg = commands.training_config(train_arguments(config_file, resume=str(checkpoint)))
+
+    assert (cfg.resume, cfg.load_from) == (True, str(checkpoint))
+
+
+def test_resume_takes_the_newest_checkpoint_of_the_work_dir(config_file: Path):
+    run = config_file.parent / "run"
+    run.mkdir()
+    for epoch in (1, 2):
+        (run / f"epoch_{epoch}.pth").touch()
+    (run / "last_checkpoint").write_text(str(run / "epoch_2.pth"))
+
+    cfg = commands.training_config(train_arguments(config_file, resume="auto"))
+
+    assert (cfg.resume, cfg.load_from) == (True, str(run / "epoch_2.pth"))
+
+
+def test_resume_without_a_checkpoint_keeps_the_weights_to_start_from(config_file: Path):
+    weights = config_file.with_name("pretrained.pth")
+    weights.touch()
+    options = {"load_from": str(weights)}
+
+    cfg = commands.training_config(train_arguments(config_file, resume="auto", cfg_options=options))
+
+    assert (cfg.get("resume", False), cfg.load_from) == (False, str(weights))
+
+
+def test_a_missing_checkpoint_is_named_before_anything_is_built(config_file: Path):
+    with pytest.raises(UsageError, match=r"checkpoint none\.pth: there is no such file"):
+        commands.training_config(train_arguments(config_file, resume="none.pth"))
+    with pytest.raises(UsageError, match=r"checkpoint none\.pth: there is no such file"):
+        commands.testing_config(eval_arguments(config_file, checkpoint="none.pth"))
+
+
+@pytest.mark.parametrize("evaluator", [None, []], ids=["none", "empty"])
+def test_a_test_set_without_annotations_needs_some_output(config_file: Path, evaluator):
+    args = eval_arguments(
+        config_file, checkpoint="https://x/y.pth", cfg_options={"test_evaluator": evaluator}
+    )
+    with pytest.raises(UsageError, match="has no test_evaluator: give --out or --show-dir"):
+        commands.testing_config(args)
+
+    args.out = str(config_file.parent / "preds.pkl")
+    assert commands.testing_config(args).test_evaluator == [
+        {"type": "DumpPredictions", "out_file_path": args.out}
+    ]
+
+
+def test_predictions_are_dumped_beside_the_metrics(config_file: Path, tmp_path: Path):
+    out = str(tmp_path / "new" / "preds.pkl")
+
+    cfg = commands.testing_config(
+        eval_arguments(config_file, checkpoint="https://x/y.pth", out=out)
+    )
+
+    types = [metric["type"] for metric in cfg.test_evaluator]
+    assert types == ["CellMetric", "CocoMetric", "DumpPredictions"]
+    assert (cfg.load_from, cfg.resume) == ("https://x/y.pth", False)
+
+
+def test_show_dir_switches_drawing_on(config_file: Path):
+    cfg = commands.testing_config(
+        eval_arguments(config_file, checkpoint="https://x/y.pth", show_dir="painted")
+    )
+
+    assert cfg.default_hooks.visualization.draw
+    assert cfg.default_hooks.visualization.test_out_dir == "painted"

@@ -1,0 +1,35 @@
+#!/usr/bin/env python
+"""Predict the test set of a config with a trained model; score and dump the predictions."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from cellseg_mmdet.engine.arguments import add_config_arguments, add_launcher_arguments, parse
+from cellseg_mmdet.engine.commands import run_testing
+from cellseg_mmdet.engine.errors import CheckpointError, UsageError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="config file")
+    parser.add_argument("checkpoint", help="checkpoint file or URL")
+    parser.add_argument("--out", metavar="PREDS.pkl", help="write the raw predictions to this file")
+    parser.add_argument("--show", action="store_true", help="show each prediction in a window")
+    parser.add_argument(
+        "--show-dir", help="write painted images to this folder below WORK_DIR/TIMESTAMP"
+    )
+    parser.add_argument(
+        "--wait-time", type=float, default=2, help="seconds between two images shown (default: 2)"
+    )
+    add_launcher_arguments(parser)
+    add_config_arguments(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    try:
+        run_testing(parse(build_parser()))
+    except (UsageError, CheckpointError) as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,41 @@
+#!/usr/bin/env python
+"""Train the model of a config."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from cellseg_mmdet.engine.arguments import add_config_arguments, add_launcher_arguments, parse
+from cellseg_mmdet.engine.commands import run_training
+from cellseg_mmdet.engine.errors import CheckpointError, UsageError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="config file")
+    parser.add_argument(
+        "--amp", action="store_true", help="train with automatic mixed precision (needs a GPU)"
+    )
+    parser.add_argument(
+        "--auto-scale-lr",
+        action="store_true",
+        help="scale the learning rate by the batch size of all processes",
+    )
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="CHECKPOINT",
+        help="continue from this checkpoint; without a value, from the newest one in the work dir",
+    )
+    add_launcher_arguments(parser)
+    add_config_arguments(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    try:
+        run_training(parse(build_parser()))
+    except (UsageError, CheckpointError) as error:
+        sys.exit(f"error: {error}")
