@@ -44,7 +44,7 @@ def pairwise_intersection(first: Runs, second: Runs) -> np.ndarray:
     shared -= np.maximum(first.starts[mine], starts[theirs])
     pair = segment_ids(first.offsets)[mine] * len(second) + owners[theirs]
     total = np.bincount(pair, weights=shared.clip(min=0), minlength=len(first) * len(second))
-    return total.reshape(shape)
+    return total.astype(np.float64, copy=False).reshape(shape)  # numpy counts nothing in integers
 
 
 def pairwise_iou(first: Runs, second: Runs) -> np.ndarray:
