@@ -25,7 +25,8 @@ class CellMetric(BaseMetric):
 
     Args:
         ann_file: COCO json or MMDetection pickle; images are matched by file name.
-        metrics: names of ``cellseg_mmdet.evaluation.IMAGE_METRICS``: 'kaggle_map', 'coco_ap'.
+        metric: one or several of ``cellseg_mmdet.evaluation.IMAGE_METRICS``: 'kaggle_map', 'coco_ap'. (Named as in
+            mmdet's `CocoMetric`: a config with the key ``metrics`` is an `Evaluator` to mmengine.)
         postprocess: the config's list of steps; None to score the masks as they are, overlapping as
             they may.
         single_class: count all classes as this one. ('kaggle_map' does not look at classes in any
@@ -45,7 +46,7 @@ class CellMetric(BaseMetric):
     def __init__(
         self,
         ann_file: str | os.PathLike[str],
-        metrics: str | Sequence[str] = ("kaggle_map",),
+        metric: str | Sequence[str] = ("kaggle_map",),
         postprocess: Sequence[Mapping[str, Any]] | None = None,
         single_class: str | None = None,
         coco_max_dets: int = 2000,
@@ -54,7 +55,7 @@ class CellMetric(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.ann_file = os.fspath(ann_file)
-        self.metric_names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+        self.metric_names = (metric,) if isinstance(metric, str) else tuple(metric)
         self.steps = postprocess
         self.single_class = single_class
         self.coco_max_dets = coco_max_dets

@@ -87,7 +87,7 @@ def test_coco_ap_looks_at_raw_predictions(ann_file: str) -> None:
     scores = evaluate(
         SAMPLES[:2],
         ann_file=ann_file,
-        metrics=["kaggle_map", "coco_ap"],
+        metric=["kaggle_map", "coco_ap"],
         postprocess=steps,
         single_class="cell",
     )
@@ -136,7 +136,7 @@ def test_images_of_one_name_are_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (dict(metrics="f1"), "unknown metric 'f1'; there are coco_ap, kaggle_map"),
+        (dict(metric="f1"), "unknown metric 'f1'; there are coco_ap, kaggle_map"),
         (dict(postprocess=[dict(type="Blur")]), r"postprocess\[0\]: unknown .* 'Blur'"),
     ],
 )

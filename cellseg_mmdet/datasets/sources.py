@@ -1,0 +1,169 @@
+"""Where `CellDataset` gets its images from: a COCO file, an mmdet 3.x pickle, or a folder nobody annotated.
+
+Each source gives the same thing: a list of images, every image a dict with
+
+- ``img_id``, ``img_path`` (relative to the image folder), ``height``, ``width`` in pixels,
+- ``cell_type`` (None where unknown),
+- ``instances``: dicts with ``bbox`` (xyxy in pixels), ``bbox_label`` (index into the source's classes),
+  ``ignore_flag`` (0 or 1) and, where annotated, ``mask`` (COCO RLE or polygons).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from typing import Any
+
+from cellseg_mmdet.converters.images import IMAGE_SUFFIXES, list_images, read_image_size
+
+
+def load_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    with open(path, encoding="utf-8") as file:
+        try:
+            return json.load(file)
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON that can be read: {error}") from error
+
+
+def from_coco(content: Any, source: str) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+    """Return the class names in order of category id, and the images, of a loaded COCO annotation file.
+
+    Annotations with ``ignore`` set are left out, as mmdet does; ``iscrowd`` becomes ``ignore_flag``.
+
+    Raises:
+        ValueError: a part is missing, or an annotation names an image or category that the file does not hold.
+    """
+    for part in ("images", "annotations", "categories"):
+        if not isinstance(content, dict) or not isinstance(content.get(part), list):
+            raise ValueError(
+                f"{source}: no list '{part}' in it; a COCO annotation file has images, annotations and categories"
+            )
+    categories = sorted(content["categories"], key=lambda category: category["id"])
+    label_of = {category["id"]: label for label, category in enumerate(categories)}
+    annotations: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for annotation in content["annotations"]:
+        if annotation["category_id"] not in label_of:
+            raise ValueError(
+                f"{source}: annotation {annotation.get('id')} has category_id {annotation['category_id']}, "
+                f"the file's categories are {sorted(label_of)}"
+            )
+        annotations[annotation["image_id"]].append(annotation)
+    images = [
+        {
+            "img_id": image["id"],
+            "img_path": image["file_name"],
+            "height": image["height"],
+            "width": image["width"],
+            "cell_type": image.get("cell_type"),
+            "instances": [
+                _coco_instance(annotation, label_of)
+                for annotation in annotations.pop(image["id"], ())
+                if not annotation.get("ignore", False)
+            ],
+        }
+        for image in content["images"]
+    ]
+    if annotations:
+        orphans = next(iter(annotations.values()))
+        raise ValueError(
+            f"{source}: annotation {orphans[0].get('id')} belongs to image_id {orphans[0]['image_id']}, "
+            "which is not among the file's images"
+        )
+    return tuple(category["name"] for category in categories), images
+
+
+def _coco_instance(annotation: dict[str, Any], label_of: dict[Any, int]) -> dict[str, Any]:
+    x, y, width, height = annotation["bbox"]
+    instance = {
+        "bbox": [x, y, x + width, y + height],
+        "bbox_label": label_of[annotation["category_id"]],
+        "ignore_flag": int(annotation.get("iscrowd", 0)),
+    }
+    if annotation.get("segmentation"):
+        instance["mask"] = _with_text_counts(annotation["segmentation"])
+    return instance
+
+
+def from_mmdet(content: Any, source: str) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+    """Return the class names and the images of a loaded mmdet 3.x annotation pickle.
+
+    Raises:
+        ValueError: the layout is another one, or a label is not that of a class.
+    """
+    if isinstance(content, list):
+        raise ValueError(
+            f"{source}: a list is the layout of mmdet 2.x; "
+            "turn it into 3.x with tools/dataset_converters/mmdet_pickle.py --from-v2"
+        )
+    if (
+        not isinstance(content, dict)
+        or "data_list" not in content
+        or "classes" not in content.get("metainfo", {})
+    ):
+        raise ValueError(
+            f"{source}: not mmdet 3.x annotations, which are a dict with 'metainfo' (with 'classes') and 'data_list'"
+        )
+    classes = tuple(content["metainfo"]["classes"])
+    images = []
+    for number, image in enumerate(content["data_list"]):
+        instances = []
+        for instance in image["instances"]:
+            if not 0 <= instance["bbox_label"] < len(classes):
+                raise ValueError(
+                    f"{source}: image {image['img_path']} has an instance with bbox_label "
+                    f"{instance['bbox_label']}, allowed are 0 to {len(classes) - 1}"
+                )
+            instance = dict(instance, ignore_flag=int(instance.get("ignore_flag", 0)))
+            if "mask" in instance:
+                instance["mask"] = _with_text_counts(instance["mask"])
+            instances.append(instance)
+        images.append(
+            dict(
+                image,
+                img_id=image.get("img_id", number + 1),
+                cell_type=image.get("cell_type"),
+                instances=instances,
+            )
+        )
+    return classes, images
+
+
+def _with_text_counts(mask: Any) -> Any:
+    # mmdet's LoadAnnotations takes compressed counts as str only: an instance with bytes is silently ignored.
+    if isinstance(mask, dict) and isinstance(mask.get("counts"), bytes):
+        return dict(mask, counts=mask["counts"].decode("ascii"))
+    return mask
+
+
+def from_folder(folder: str) -> list[dict[str, Any]]:
+    """Return the images of a folder in order of their names, ids from 1, without instances.
+
+    Only the header of an image is read.
+
+    Raises:
+        NotADirectoryError: there is no such folder.
+        ValueError: it holds no image, or a file that only looks like one.
+    """
+    files = list_images(folder)
+    if not files:
+        raise ValueError(f"{folder}: no image in it; read are {', '.join(IMAGE_SUFFIXES)}")
+    images = []
+    for number, path in enumerate(files.values(), start=1):
+        height, width = read_image_size(path)
+        images.append(
+            {
+                "img_id": number,
+                "img_path": path.name,
+                "height": height,
+                "width": width,
+                "cell_type": None,
+                "instances": [],
+            }
+        )
+    return images

@@ -1,0 +1,191 @@
+"""Many images through a `Predictor`, to a submission, COCO results and overlays."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+import cv2
+import numpy as np
+
+from cellseg_mmdet.export import FORMATS, write_coco_results, write_submission
+from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.inference.images import ImageError, read_image
+from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.progress import progress_bar
+from cellseg_mmdet.visualization import draw_instances
+
+OnError = Literal["stop", "skip"]
+NamedImage = tuple[Path, np.ndarray]
+
+
+class ImagePredictor(Protocol):
+    """What `infer_images` needs of a model; `Predictor` is one."""
+
+    classes: tuple[str, ...]
+
+    def predict(self, images: Mapping[str, np.ndarray]) -> list[ImagePrediction]:
+        """Return the raw predictions of a batch, in the order of the images."""
+
+    def postprocess(self, prediction: ImagePrediction) -> ImagePrediction:
+        """Return the final instances of an image."""
+
+
+@dataclass(frozen=True)
+class InferenceSummary:
+    """What a run found and wrote.
+
+    Attributes:
+        num_images: images predicted.
+        num_cells: final instances of all images.
+        skipped: one message per image that could not be read.
+        written: files and folders, each with what it is.
+    """
+
+    num_images: int
+    num_cells: int
+    skipped: tuple[str, ...]
+    written: Mapping[Path, str]
+
+    def __str__(self) -> str:
+        lines = [f"skipped {message}" for message in self.skipped]
+        lines += [f"{path}: {what}" for path, what in self.written.items()]
+        left_out = (
+            f", {_count(len(self.skipped), 'image')} could not be read" if self.skipped else ""
+        )
+        lines.append(
+            f"{_count(self.num_cells, 'cell')} in {_count(self.num_images, 'image')}{left_out}"
+        )
+        return "\n".join(lines)
+
+
+def infer_images(
+    predictor: ImagePredictor,
+    images: Mapping[str, Path],
+    out_dir: str | os.PathLike[str],
+    *,
+    batch_size: int = 1,
+    submission_format: str = "sartorius",
+    overlays: bool = True,
+    on_error: OnError = "stop",
+) -> InferenceSummary:
+    """Predict images and write what was found to ``out_dir``.
+
+    ``submission.csv`` holds the final instances; ``predictions.json`` the same as COCO results; ``images.json`` is the
+    COCO data set (without annotations) that those results refer to: its image ids count from 1 in the order of
+    ``images``, so ``COCO('images.json').loadRes('predictions.json')`` works. ``overlays/<stem>.png`` shows them.
+
+    Args:
+        images: stem -> file, as `find_images` returns it.
+        batch_size: images of one size that the model sees at once; the results do not depend on it.
+        submission_format: a name of `cellseg_mmdet.export.FORMATS`.
+        on_error: what happens when an image cannot be read. After 'stop' overlays of earlier images may exist, but none
+            of the other files.
+
+    Raises:
+        ImageError: an image cannot be read and ``on_error`` is 'stop', or no image can be read.
+        ValueError: unknown submission format.
+    """
+    FORMATS.get(submission_format)  # an unknown one must not be found out after hours of predicting
+    out_dir = Path(out_dir)
+    img_ids = {stem: number for number, stem in enumerate(images, start=1)}
+    skipped: list[str] = []
+    found: list[ImagePrediction] = []
+    readable = _read_all(progress_bar(images.values(), description="predict"), on_error, skipped)
+    for batch in _batches_of_one_size(readable, batch_size):
+        for (path, image), raw in zip(batch, _predict(predictor, batch), strict=True):
+            final = replace(predictor.postprocess(raw), img_id=img_ids[path.stem])
+            found.append(final)
+            if overlays:
+                _write_overlay(out_dir / "overlays" / f"{path.stem}.png", image, final)
+    if not found:
+        raise ImageError(
+            f"none of {_count(len(images), 'image')} can be read; the first one: {skipped[0]}"
+        )
+
+    submission, results, data_set = (
+        out_dir / name for name in ("submission.csv", "predictions.json", "images.json")
+    )
+    summary = write_submission(submission, found, submission_format)
+    write_coco_results(results, found)
+    write_coco_images(data_set, found, images, predictor.classes)
+    written = {
+        submission: f"submission in {submission_format} format",
+        results: "COCO results",
+        data_set: "their images and categories, as a COCO data set",
+    }
+    if overlays:
+        written[out_dir / "overlays"] = f"{len(found)} pictures"
+    return InferenceSummary(summary.num_images, summary.num_cells, tuple(skipped), written)
+
+
+def write_coco_images(
+    path: Path,
+    predictions: Sequence[ImagePrediction],
+    files: Mapping[str, Path],
+    classes: Sequence[str],
+) -> None:
+    """Write the COCO data set, without annotations, whose ids COCO results of these predictions use."""
+    content = {
+        "info": {"description": "images that were predicted"},
+        "images": [
+            {
+                "id": prediction.img_id,
+                "file_name": str(files[prediction.image_id]),
+                "height": prediction.height,
+                "width": prediction.width,
+            }
+            for prediction in predictions
+        ],
+        "annotations": [],
+        "categories": [
+            {"id": number, "name": name} for number, name in enumerate(classes, start=1)
+        ],
+    }
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _read_all(paths: Iterable[Path], on_error: OnError, skipped: list[str]) -> Iterator[NamedImage]:
+    """Yield the images that can be read; the messages of others go to ``skipped``."""
+    for path in paths:
+        try:
+            image = read_image(path)
+        except ImageError as error:
+            if on_error == "stop":
+                raise
+            skipped.append(str(error))
+        else:
+            yield path, image
+
+
+def _batches_of_one_size(
+    images: Iterable[NamedImage], batch_size: int
+) -> Iterator[list[NamedImage]]:
+    """Yield batches of images of equal shape: padding one to the size of another would change its predictions."""
+    batch: list[NamedImage] = []
+    for path, image in images:
+        if batch and (len(batch) == batch_size or batch[0][1].shape != image.shape):
+            yield batch
+            batch = []
+        batch.append((path, image))
+    if batch:
+        yield batch
+
+
+def _predict(predictor: ImagePredictor, batch: Sequence[NamedImage]) -> list[ImagePrediction]:
+    return predictor.predict({str(path): image for path, image in batch})
+
+
+def _write_overlay(path: Path, image: np.ndarray, prediction: ImagePrediction) -> None:
+    with atomic_write(path) as temporary:
+        if not cv2.imwrite(str(temporary), draw_instances(image, prediction.masks)):
+            raise OSError(f"{path}: the picture could not be written")

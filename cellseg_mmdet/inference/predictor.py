@@ -1,0 +1,147 @@
+"""`Predictor`: a trained model, ready for pictures that belong to no data set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import Compose
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.runner import load_checkpoint
+
+from cellseg_mmdet.engine import load_config, prepare_model_cfg, register_checkpoint_loaders
+from cellseg_mmdet.engine.errors import CheckpointError, UsageError
+from cellseg_mmdet.postprocess import build_pipeline
+from cellseg_mmdet.postprocess.from_config import class_names
+from cellseg_mmdet.predictions import ImagePrediction, from_dump_entry
+
+
+class Predictor:
+    """The model of a config with the weights of a checkpoint.
+
+    Images go through the config's test pipeline, without what loads annotations, and its ``postprocess`` list.
+
+    Args:
+        config: config file.
+        checkpoint: checkpoint file or URL; it must have every weight of the model and no other.
+        device: such as ``cpu`` or ``cuda:1``; by default the first accelerator there is.
+        cfg_options: settings that override those of the config.
+        trust_checkpoint: allow the checkpoint to run code while it is loaded.
+
+    Attributes:
+        cfg: the config, options merged in.
+        device: where the model is.
+        classes: class names in the order of the labels.
+        postprocess: takes an `ImagePrediction` and returns the one that is scored and submitted.
+
+    Raises:
+        UsageError: the config is missing, has no test pipeline or no class names, or the device is not there.
+        CheckpointError: the checkpoint is missing, refused, damaged, or of another model.
+    """
+
+    def __init__(
+        self,
+        config: str | os.PathLike[str],
+        checkpoint: str,
+        *,
+        device: str | None = None,
+        cfg_options: Mapping[str, Any] | None = None,
+        trust_checkpoint: bool = False,
+    ) -> None:
+        self.cfg = load_config(config, cfg_options)
+        prepare_model_cfg(self.cfg)
+        self.device = _usable_device(device or get_device())
+        self._pipeline = Compose(array_pipeline(self.cfg))
+        register_checkpoint_loaders(trust=trust_checkpoint)
+        self._model = MODELS.build(self.cfg.model)
+        meta = _load_weights(self._model, str(checkpoint))
+        self.classes = _class_names(self.cfg, meta)
+        self.postprocess = build_pipeline(self.cfg.get("postprocess") or [], self.classes)
+        self._model.to(self.device).eval()
+
+    @torch.inference_mode()
+    def predict(self, images: Mapping[str, np.ndarray]) -> list[ImagePrediction]:
+        """Predict one batch and return the raw predictions, in the order of the images.
+
+        Args:
+            images: file name -> uint8 BGR (H, W, 3), as `read_image` gives it. A prediction is named by the stem.
+        """
+        packed = [self._pipeline({"img": image}) for image in images.values()]
+        samples = [item["data_samples"] for item in packed]
+        for sample, (name, image) in zip(samples, images.items(), strict=True):
+            sample.set_metainfo({"img_path": name, "ori_shape": image.shape[:2]})
+        found = self._model.test_step(
+            {"inputs": [item["inputs"] for item in packed], "data_samples": samples}
+        )
+        return [from_dump_entry(sample.to_dict()) for sample in found]
+
+
+def array_pipeline(cfg: Config) -> list[dict[str, Any]]:
+    """Return the test pipeline of a config for images that are read already, without annotations.
+
+    Raises:
+        UsageError: there is no test pipeline, or it does not begin with loading an image from a file.
+    """
+    dataset = (cfg.get("test_dataloader") or {}).get("dataset") or {}
+    while "dataset" in dataset:  # wrappers such as RepeatDataset
+        dataset = dataset["dataset"]
+    steps = [dict(step) for step in dataset.get("pipeline") or []]
+    first = _type_name(steps[0]) if steps else "nothing"
+    if first != "LoadImageFromFile":
+        raise UsageError(
+            f"{cfg.filename}: the pipeline of test_dataloader must begin with LoadImageFromFile; it begins with {first}"
+        )
+    steps[0]["type"] = "mmdet.LoadImageFromNDArray"
+    return [step for step in steps if "LoadAnnotations" not in _type_name(step)]
+
+
+def _class_names(cfg: Config, checkpoint_meta: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the class names of the data that the model was trained on, else those of the config."""
+    trained_on = {
+        key.lower(): value for key, value in (checkpoint_meta.get("dataset_meta") or {}).items()
+    }
+    classes = trained_on.get("classes") or class_names(cfg)
+    if not classes:
+        raise UsageError(
+            f"neither the checkpoint nor {cfg.filename} names the classes: "
+            "give --cfg-options metainfo.classes=\"('cell',)\""
+        )
+    return (classes,) if isinstance(classes, str) else tuple(classes)
+
+
+def _load_weights(model: torch.nn.Module, checkpoint: str) -> Mapping[str, Any]:
+    """Load all weights, no less and no more, and return the ``meta`` of the checkpoint."""
+    try:
+        content = load_checkpoint(
+            model, checkpoint, map_location="cpu", strict=True, logger="silent"
+        )
+    except CheckpointError:
+        raise
+    except RuntimeError as error:
+        differences = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
+        shown = "; ".join(differences[:3]) or str(error)
+        raise CheckpointError(
+            f"checkpoint {checkpoint} does not fit the model of the config: {shown[:500]}. "
+            "Give the config that it was trained with"
+        ) from None
+    return content.get("meta") or {}
+
+
+def _usable_device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"device {name!r} cannot be used: {reason}") from None
+    return device
+
+
+def _type_name(step: Mapping[str, Any]) -> str:
+    kind = step["type"]
+    return kind.rpartition(".")[2] if isinstance(kind, str) else kind.__name__

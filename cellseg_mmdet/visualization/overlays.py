@@ -1,0 +1,168 @@
+"""Instances drawn over their image: a tint inside, a thin contour around, and never one colour for two neighbours.
+
+All instances are drawn at once from one label map and look-up tables, so 790 cells cost as much as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+
+from cellseg_mmdet.masks import Runs
+
+# Okabe and Ito's colours for every kind of colour vision ("Color Universal Design", 2008) as BGR,
+# without black and with the blues lightened: dark blue is lost on the gray of phase contrast.
+PALETTE_BGR = np.array(
+    [
+        (0, 159, 230),  # orange
+        (255, 190, 86),  # sky blue
+        (130, 190, 0),  # bluish green
+        (66, 228, 240),  # yellow
+        (255, 115, 105),  # blue
+        (40, 94, 240),  # vermilion
+        (190, 121, 224),  # reddish purple
+    ],
+    dtype=np.uint8,
+)
+_TITLE_HEIGHT_PX, _GAP_PX = 34, 6
+_FRAME_BGR, _TITLE_BGR = (27, 24, 24), (235, 235, 235)
+# Cells this many pixels apart, in any of eight directions, count as neighbours.
+_NEIGHBOUR_REACH_PX = (1, 3, 6, 10)
+
+
+def draw_instances(
+    image: np.ndarray, masks: Runs, *, scale: int = 2, opacity: float = 0.3
+) -> np.ndarray:
+    """Draw every instance as a tint with a crisp contour; where instances overlap the smaller one is on top.
+
+    Args:
+        image: (H, W) gray or (H, W, 3) BGR, uint8.
+        masks: the instances, of the image's size.
+        scale: how many times the drawing is larger than the image; contours are one pixel of the drawing wide.
+        opacity: of the tint, in [0, 1].
+
+    Returns:
+        (scale * H, scale * W, 3) uint8, BGR.
+
+    Raises:
+        ValueError: if the image is not uint8, gray or BGR, or the masks are of another size.
+    """
+    canvas = _as_bgr(image)
+    if canvas.shape[:2] != (masks.height, masks.width):
+        raise ValueError(
+            f"masks of {masks.height} x {masks.width} pixels for an image of {canvas.shape[0]} x {canvas.shape[1]}"
+        )
+    canvas = _enlarge(canvas, scale)
+    if not len(masks):
+        return canvas
+
+    # A label map shows the later of two overlapping instances.
+    largest_first = np.argsort(-masks.areas, kind="stable")
+    labels = masks[largest_first].to_label_map()
+    colors = np.zeros((len(masks) + 1, 3), dtype=np.uint8)
+    colors[1:] = PALETTE_BGR[_color_indices(labels, len(masks))]
+
+    labels = labels.repeat(scale, axis=0).repeat(scale, axis=1)
+    tint = np.take(colors, labels, axis=0)
+    tinted = cv2.addWeighted(canvas, 1 - opacity, tint, opacity, 0)
+    cv2.copyTo(tinted, (labels > 0).view(np.uint8), canvas)
+    cv2.copyTo(tint, _contour(labels).view(np.uint8), canvas)
+    return canvas
+
+
+def side_by_side(panels: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Put pictures in a row, each under its title.
+
+    Args:
+        panels: title -> (H, W) gray or (H, W, 3) BGR, uint8; all of one height.
+
+    Returns:
+        (height, width, 3) uint8, BGR.
+
+    Raises:
+        ValueError: if there is no panel, or heights differ.
+    """
+    heights = {title: panel.shape[0] for title, panel in panels.items()}
+    if len(set(heights.values())) != 1:
+        raise ValueError(f"panels side by side need one height; got {heights}")
+    columns = []
+    for title, panel in panels.items():
+        borders_px = (_TITLE_HEIGHT_PX, _GAP_PX, _GAP_PX, _GAP_PX)
+        framed = cv2.copyMakeBorder(
+            _as_bgr(panel), *borders_px, cv2.BORDER_CONSTANT, value=_FRAME_BGR
+        )
+        baseline = (_GAP_PX + 4, _TITLE_HEIGHT_PX - 11)
+        cv2.putText(
+            framed, title, baseline, cv2.FONT_HERSHEY_DUPLEX, 0.55, _TITLE_BGR, 1, cv2.LINE_AA
+        )
+        columns.append(framed)
+    return np.hstack(columns)
+
+
+def _as_bgr(image: np.ndarray) -> np.ndarray:
+    """Return a (H, W, 3) copy of a gray or BGR uint8 image."""
+    is_gray, is_bgr = image.ndim == 2, image.ndim == 3 and image.shape[2] == 3
+    if image.dtype != np.uint8 or not (is_gray or is_bgr):
+        raise ValueError(
+            f"expected a uint8 image, (H, W) gray or (H, W, 3) BGR; got {image.dtype} of shape {image.shape}"
+        )
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if is_gray else image.copy()
+
+
+def _enlarge(image: np.ndarray, scale: int) -> np.ndarray:
+    if scale == 1:
+        return image
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+
+
+def _contour(labels: np.ndarray) -> np.ndarray:
+    """Return (H, W) bool: pixels of an instance with another label above, below, left or right of them."""
+    edge = np.zeros(labels.shape, dtype=bool)
+    for first, second in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+        differs = labels[first] != labels[second]
+        edge[first] |= differs
+        edge[second] |= differs
+    return edge & (labels > 0)
+
+
+def _color_indices(labels: np.ndarray, num_instances: int) -> np.ndarray:
+    """Colour the graph of neighbouring instances greedily.
+
+    Returns:
+        (num_instances,) rows of the palette. Neighbours share a colour only where all colours are taken around an
+        instance; among the free ones the colour used least so far is chosen.
+    """
+    pairs = _neighbour_pairs(labels)
+    both_ways = np.concatenate([pairs, pairs[:, ::-1]])
+    both_ways = both_ways[np.argsort(both_ways[:, 0], kind="stable")]
+    bounds = np.searchsorted(both_ways[:, 0], np.arange(num_instances + 1))
+
+    num_colors = len(PALETTE_BGR)
+    chosen = np.full(num_instances, -1)
+    used = np.zeros(num_colors, dtype=np.int64)
+    for instance in range(num_instances):
+        around = chosen[both_ways[bounds[instance] : bounds[instance + 1], 1]]
+        clashes = np.bincount(around[around >= 0], minlength=num_colors)
+        color = np.lexsort((used, clashes))[0]
+        chosen[instance] = color
+        used[color] += 1
+    return chosen
+
+
+def _neighbour_pairs(labels: np.ndarray) -> np.ndarray:
+    """Return (P, 2) instance indices, each pair once, of instances within reach of each other."""
+    stride = int(labels.max(initial=0)) + 1
+    found = []
+    for reach in _NEIGHBOUR_REACH_PX:
+        right, down = (np.s_[:, :-reach], np.s_[:, reach:]), (np.s_[:-reach], np.s_[reach:])
+        falling = (np.s_[:-reach, :-reach], np.s_[reach:, reach:])
+        rising = (np.s_[:-reach, reach:], np.s_[reach:, :-reach])
+        for first, second in (right, down, falling, rising):
+            a, b = labels[first], labels[second]
+            differ = (a != b) & (a > 0) & (b > 0)
+            a, b = a[differ].astype(np.int64), b[differ].astype(np.int64)
+            found.append(np.unique(np.minimum(a, b) * stride + np.maximum(a, b)))
+    keys = np.unique(np.concatenate(found))
+    return np.stack(np.divmod(keys, stride), axis=1) - 1

@@ -1,0 +1,21 @@
+# Pipelines for training on a CPU; a leaf names this file as a second base and gives them to its
+# data loaders. Small cells need pixels, so everything is seen `enlarge` times as large.
+enlarge = 1.5  # 520 x 704 becomes 780 x 1056 in a test
+
+crop_pipeline = [
+    dict(type="LoadImageFromFile"),
+    # Before the masks are decoded: those of whole images would cost more than the training step.
+    dict(type="RandomCropFirst", crop_size_hw=(192, 192)),
+    dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=True),
+    dict(type="Resize", scale_factor=enlarge),
+    dict(type="RandomFlip", prob=0.75, direction=["horizontal", "vertical", "diagonal"]),
+    dict(type="PackDetInputs"),
+]
+whole_image_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="Resize", scale_factor=enlarge),
+    dict(
+        type="PackDetInputs",
+        meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "cell_type"),
+    ),
+]

@@ -1,0 +1,96 @@
+# The layout that tools/dataset_converters/sartorius.py writes:
+#   data/sartorius/{train,test}/*.png
+#   data/sartorius/annotations/{all,train_fold0..4,val_fold0..4}.json
+#
+# Another place, fold or split needs no edit. These three reach every data set and evaluator below:
+#   CELLSEG_DATA=/mnt/data  CELLSEG_FOLD=1  python tools/train.py CONFIG
+#   CELLSEG_SPLIT=test      python tools/test.py CONFIG CHECKPOINT --out preds.pkl
+# (--cfg-options data_root=... would not: the data loaders hold copies.)
+data_root = "{{$CELLSEG_DATA:data}}/sartorius/"
+fold = "{{$CELLSEG_FOLD:0}}"
+# What tools/test.py predicts: 'val', the held-out fold, with its score; or 'test', the images of
+# test/, which nobody annotated, without one.
+test_split = "{{$CELLSEG_SPLIT:val}}"
+if test_split not in ("val", "test"):
+    raise ValueError(f"CELLSEG_SPLIT is {test_split!r}, allowed are 'val' and 'test'")
+
+metainfo = dict(
+    classes=("astro", "cort", "shsy5y"),
+    palette=[(0, 158, 115), (230, 159, 0), (86, 180, 233)],
+)
+
+train_pipeline = [
+    dict(type="LoadImageFromFile"),  # gray files are read as three equal channels
+    # The masks are RLE: with poly2mask=False mmdet would ignore every cell and say nothing.
+    dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=True),
+    # Squares with kept ratio: the longer side, 704 pixels, becomes 1333, 1280 or 1024.
+    dict(
+        type="RandomChoiceResize",
+        scales=[(1333, 1333), (1280, 1280), (1024, 1024)],
+        keep_ratio=True,
+    ),
+    dict(type="RandomFlip", prob=0.5, direction=["horizontal", "vertical"]),  # 0.25 for each
+    dict(type="PackDetInputs"),
+]
+# No annotations: the metric reads them from its own file.
+test_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="Resize", scale=(1280, 1280), keep_ratio=True),
+    dict(
+        type="PackDetInputs",
+        meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "cell_type"),
+    ),
+]
+
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=True),
+    batch_sampler=dict(type="AspectRatioBatchSampler"),
+    dataset=dict(
+        type="CellDataset",
+        data_root=data_root,
+        ann_file=f"annotations/train_fold{fold}.json",
+        data_prefix=dict(img="train/"),
+        metainfo=metainfo,
+        filter_cfg=dict(filter_empty_gt=True, min_size=32),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    drop_last=False,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        type="CellDataset",
+        data_root=data_root,
+        ann_file=f"annotations/val_fold{fold}.json",
+        data_prefix=dict(img="train/"),
+        metainfo=metainfo,
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
+)
+
+val_evaluator = dict(
+    type="CellMetric",  # the competition's mAP
+    ann_file=f"{data_root}annotations/val_fold{fold}.json",
+)
+
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator
+if test_split == "test":
+    test_dataset = dict(val_dataloader["dataset"], ann_file="", data_prefix=dict(img="test/"))
+    test_dataloader = dict(val_dataloader, dataset=test_dataset)
+    test_evaluator = []
+
+# From raw predictions to the cells that are scored and submitted, no two of which share a pixel.
+# The tools give this list to the metric, so `--cfg-options postprocess.0.score_thr=0.5` reaches it.
+postprocess = [
+    dict(type="ScoreThreshold", score_thr=0.3),
+    dict(type="MinArea", min_area_px=30),  # 999 of 1000 annotated cells have more than 33 pixels
+    dict(type="RemoveOverlaps"),
+]

@@ -1,0 +1,7 @@
+# mmdet's Mask R-CNN with the seed notebook's numbers where they are not mmdet's.
+_base_ = "mmdet::_base_/models/mask-rcnn_r50_fpn.py"
+
+model = dict(
+    roi_head=dict(bbox_head=dict(num_classes=3), mask_head=dict(num_classes=3)),
+    test_cfg=dict(rcnn=dict(max_per_img=200)),
+)

@@ -1,0 +1,320 @@
+"""Every config loads, names what it uses, and takes one training and one test step on tiny images."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.runner import Runner
+
+from cellseg_mmdet.converters.annotations import write_annotations
+from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.engine import load_config, prepare_model_cfg
+from cellseg_mmdet.masks import Runs
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+BASES = sorted(CONFIGS.glob("_base_/**/*.py"))
+LEAVES = sorted(set(CONFIGS.rglob("*.py")) - set(BASES))
+R50 = CONFIGS / "mask_rcnn/mask-rcnn_r50_fpn_20e_sartorius.py"
+S50 = CONFIGS / "resnest/mask-rcnn_s50_fpn_syncbn-backbone+head_ms-20e_sartorius.py"
+CELL = [path for path in LEAVES if "_cell_" in path.name]
+DENSE = [path for path in LEAVES if "_dense_" in path.name]
+PIPELINE_OF = {
+    "train_dataloader": "train_pipeline",
+    "val_dataloader": "test_pipeline",
+    "test_dataloader": "test_pipeline",
+}
+CLASSES = ("astro", "cort", "shsy5y")
+SIZE = 64  # images of SIZE x SIZE pixels
+
+every_leaf = pytest.mark.parametrize("path", LEAVES, ids=lambda path: path.stem)
+
+
+@functools.cache
+def load_once(path: Path) -> Config:
+    # Half a second: mmengine reads all of mmdet's metafiles for each `mmdet::` base.
+    return load_config(path)
+
+
+def load(path: Path) -> Config:
+    return copy.deepcopy(load_once(path))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Tensors this small gain nothing from a second thread, and lose much on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def plain_environment():
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("CELLSEG_DATA", "CELLSEG_FOLD", "CELLSEG_SPLIT"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A folder with the configs' data below it: a handful of square cells on tiny images."""
+    root = tmp_path_factory.mktemp("root")
+    rng = np.random.default_rng(0)
+    for name in ("sartorius", "synthetic"):
+        folder = root / "data" / name
+        (folder / "train").mkdir(parents=True)
+        records = [
+            draw(folder / "train" / f"{number}.png", CLASSES[number % 3], rng)
+            for number in range(6)
+        ]
+        for split, part in (("train_fold0", records[:3]), ("val_fold0", records[3:])):
+            write_annotations(folder / "annotations" / f"{split}.json", part, categories=CLASSES)
+    return root
+
+
+def draw(path: Path, cell_type: str, rng: np.random.Generator) -> ImageRecord:
+    label_map = np.zeros((SIZE, SIZE), np.int32)
+    for number, (y, x) in enumerate([(4, 6), (8, 36), (38, 10), (40, 40)], start=1):
+        label_map[y : y + 18, x : x + 18] = number
+    image = np.where(label_map > 0, 170, 120) + rng.integers(-9, 10, label_map.shape)
+    assert cv2.imwrite(str(path), image.astype(np.uint8))
+    masks = Runs.from_label_map(label_map)
+    return ImageRecord(path.name, SIZE, SIZE, masks, (cell_type,) * len(masks), cell_type)
+
+
+def shrink(cfg: Config) -> None:
+    """Keep images tiny and samples few, and load in this process; all else stays as configured."""
+    for loader in PIPELINE_OF:
+        cfg[loader].update(num_workers=0, persistent_workers=False)
+        for step in cfg[loader].dataset.pipeline:
+            if "scale" in step:
+                step.scale = (SIZE, SIZE)
+            if "scales" in step:
+                step.scales = [(SIZE, SIZE)]
+    cfg.model.train_cfg.rcnn.sampler.num = 16
+    cfg.model.test_cfg.rcnn.max_per_img = 16
+
+
+@every_leaf
+def test_takes_a_training_step_and_a_test_step(path, root, tmp_path, monkeypatch):
+    monkeypatch.chdir(root)
+    cfg = load(path)
+    cfg.merge_from_dict(
+        {"work_dir": str(tmp_path), "randomness": {"seed": 0}, "log_level": "ERROR"}
+    )
+    prepare_model_cfg(cfg)  # reverts SyncBN: there is no process group
+    shrink(cfg)
+    runner = Runner.from_cfg(cfg)  # loads no weights: init_weights() does
+    model = runner.model
+
+    optim_wrapper = runner.build_optim_wrapper(cfg.optim_wrapper)
+    runner.optim_wrapper = optim_wrapper
+    runner.train_loop  # noqa: B018  the schedulers ask it for the length of an epoch
+    assert len(runner.build_param_scheduler(cfg.param_scheduler)) == len(cfg.param_scheduler)
+    batch = next(iter(runner.train_dataloader))
+    before = model.roi_head.mask_head.convs[0].conv.weight.detach().clone()
+    losses = model.train_step(batch, optim_wrapper)
+    assert len(batch["inputs"]) == min(cfg.train_dataloader.batch_size, 3)
+    assert {"loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox", "loss_mask"} < set(losses)
+    assert all(math.isfinite(value) for value in losses.values())
+    assert losses["loss_mask"] > 0  # 0 where every cell is ignored
+    assert not torch.equal(before, model.roi_head.mask_head.convs[0].conv.weight)
+
+    model.eval()
+    dataset = runner.val_dataloader.dataset
+    [result] = model.test_step(pseudo_collate([dataset[0]]))
+    found = result.pred_instances
+    assert 0 < len(found) <= cfg.model.test_cfg.rcnn.max_per_img
+    assert found.masks.shape == (len(found), SIZE, SIZE)
+    assert set(found.labels.tolist()) <= set(range(len(dataset.metainfo["classes"])))
+    assert result.cell_type == "astro"
+
+    evaluator = runner.val_loop.evaluator
+    evaluator.process(data_samples=[result], data_batch=None)
+    scores = evaluator.evaluate(1)
+    assert 0 <= scores[cfg.default_hooks.checkpoint.save_best] <= 1
+
+
+@every_leaf
+class TestEveryLeaf:
+    def test_data_loaders_use_the_pipelines_it_names(self, path):
+        cfg = load(path)
+        for loader, pipeline in PIPELINE_OF.items():
+            assert cfg[loader].dataset.pipeline == cfg[pipeline], loader
+
+    def test_heads_know_the_classes_of_the_data(self, path):
+        cfg = load(path)
+        classes = {cfg[loader].dataset.metainfo.classes for loader in PIPELINE_OF}
+        assert len(classes) == 1
+        heads = cfg.model.roi_head
+        assert heads.bbox_head.num_classes == heads.mask_head.num_classes == len(classes.pop())
+
+    def test_metric_scores_what_gets_submitted(self, path):
+        cfg = load(path)
+        assert cfg.val_evaluator.postprocess == cfg.test_evaluator.postprocess == cfg.postprocess
+
+    def test_folder_fold_and_split_reach_every_part(self, path, monkeypatch):
+        for name, value in (("DATA", "/elsewhere"), ("FOLD", "3"), ("SPLIT", "test")):
+            monkeypatch.setenv(f"CELLSEG_{name}", value)
+        cfg = load_config(path)
+        root = f"/elsewhere/{'synthetic' if 'synthetic' in path.stem else 'sartorius'}/"
+        datasets = {loader: cfg[loader].dataset for loader in PIPELINE_OF}
+        assert {dataset.data_root for dataset in datasets.values()} == {root}
+        assert datasets["train_dataloader"].ann_file == "annotations/train_fold3.json"
+        assert datasets["val_dataloader"].ann_file == "annotations/val_fold3.json"
+        assert cfg.val_evaluator.ann_file == f"{root}annotations/val_fold3.json"
+        # The images of test/: nobody annotated them, nothing can score them.
+        test = datasets["test_dataloader"]
+        assert (test.ann_file, test.data_prefix.img, test.test_mode) == ("", "test/", True)
+        assert cfg.test_evaluator == []
+
+    def test_tests_on_the_held_out_fold(self, path):
+        cfg = load(path)
+        assert cfg.test_dataloader == cfg.val_dataloader
+        assert cfg.test_evaluator == cfg.val_evaluator
+
+    def test_readme_lists_it(self, path):
+        for readme in (CONFIGS / "README.md", path.parent / "README.md"):
+            assert path.name in readme.read_text(encoding="utf-8"), readme
+
+
+def test_every_base_is_used():
+    used = "".join(load(path).text for path in LEAVES)
+    assert BASES
+    assert [str(path) for path in BASES if str(path) not in used] == []
+
+
+def test_an_unknown_split_is_refused(monkeypatch):
+    monkeypatch.setenv("CELLSEG_SPLIT", "train")
+    with pytest.raises(ValueError, match="CELLSEG_SPLIT is 'train'"):
+        load_config(R50)
+
+
+class TestSeedExperiment:
+    """The numbers of the notebook that the Sartorius configs repeat."""
+
+    @pytest.mark.parametrize(("path", "rate"), [(R50, 0.005), (S50, 0.0025)])
+    def test_schedule(self, path, rate):
+        cfg = load(path)
+        assert cfg.optim_wrapper.optimizer == {
+            "type": "SGD",
+            "lr": rate,
+            "momentum": 0.9,
+            "weight_decay": 0.0001,
+        }
+        assert cfg.optim_wrapper.get("clip_grad") is None
+        warm_up, steps = cfg.param_scheduler
+        assert (warm_up.type, warm_up.start_factor, warm_up.end, warm_up.by_epoch) == (
+            "LinearLR",
+            0.001,
+            500,
+            False,
+        )
+        assert (steps.type, steps.milestones, steps.gamma) == ("MultiStepLR", [8, 11], 0.1)
+        assert cfg.train_cfg.max_epochs == steps.end == 20
+        assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 2
+
+    @pytest.mark.parametrize("path", [R50, S50])
+    def test_pipelines(self, path):
+        cfg = load(path)
+        steps = {step.type: step for step in cfg.train_pipeline}
+        assert steps["RandomChoiceResize"].scales == [(1333, 1333), (1280, 1280), (1024, 1024)]
+        assert steps["RandomChoiceResize"].keep_ratio
+        assert steps["RandomFlip"].prob == 0.5
+        assert steps["RandomFlip"].direction == ["horizontal", "vertical"]
+        assert steps["LoadAnnotations"].poly2mask
+        resize = cfg.test_pipeline[1]
+        assert (resize.type, resize.scale, resize.keep_ratio) == ("Resize", (1280, 1280), True)
+
+    @pytest.mark.parametrize("path", [R50, S50])
+    def test_proposals_and_detections(self, path):
+        model = load(path).model
+        assert (model.train_cfg.rpn_proposal.nms_pre, model.train_cfg.rpn_proposal.max_per_img) == (
+            2000,
+            1000,
+        )
+        assert (model.test_cfg.rpn.nms_pre, model.test_cfg.rpn.max_per_img) == (1000, 1000)
+        assert (
+            model.train_cfg.rpn_proposal.nms.iou_threshold
+            == model.test_cfg.rpn.nms.iou_threshold
+            == 0.7
+        )
+        assert (model.train_cfg.rpn.sampler.num, model.train_cfg.rcnn.sampler.num) == (256, 512)
+        rcnn = model.test_cfg.rcnn
+        assert (rcnn.score_thr, rcnn.nms.iou_threshold, rcnn.max_per_img, rcnn.mask_thr_binary) == (
+            0.05,
+            0.5,
+            200,
+            0.5,
+        )
+        assert model.rpn_head.anchor_generator.scales == [8]
+
+    def test_resnet(self):
+        backbone = load(R50).model.backbone
+        assert (backbone.type, backbone.depth, backbone.frozen_stages, backbone.norm_eval) == (
+            "ResNet",
+            50,
+            1,
+            True,
+        )
+        assert backbone.init_cfg.checkpoint == "torchvision://resnet50"
+
+    def test_resnest(self):
+        model = load(S50).model
+        assert model.data_preprocessor.mean == [123.68, 116.779, 103.939]
+        assert model.data_preprocessor.std == [58.393, 57.12, 57.375]
+        assert model.data_preprocessor.bgr_to_rgb
+        backbone = model.backbone
+        assert (backbone.type, backbone.depth, backbone.radix, backbone.norm_eval) == (
+            "ResNeSt",
+            50,
+            2,
+            False,
+        )
+        assert (backbone.stem_channels, backbone.reduction_factor, backbone.avg_down_stride) == (
+            64,
+            4,
+            True,
+        )
+        assert backbone.init_cfg.checkpoint == "open-mmlab://resnest50"
+        heads = model.roi_head
+        assert (heads.bbox_head.type, heads.bbox_head.conv_out_channels) == (
+            "Shared4Conv1FCBBoxHead",
+            256,
+        )
+        assert {part.norm_cfg.type for part in (backbone, heads.bbox_head, heads.mask_head)} == {
+            "SyncBN"
+        }
+
+
+@pytest.mark.parametrize("path", CELL, ids=lambda path: path.stem)
+def test_cell_variants_read_the_same_files_as_one_class(path):
+    cfg = load(path)
+    for loader in PIPELINE_OF:
+        dataset = cfg[loader].dataset
+        assert (dataset.single_class, dataset.metainfo.classes) == ("cell", ("cell",))
+    assert cfg.val_evaluator.single_class == cfg.test_evaluator.single_class == "cell"
+
+
+@pytest.mark.parametrize("path", DENSE, ids=lambda path: path.stem)
+def test_dense_variants_have_room_for_the_densest_image(path):
+    model = load(path).model
+    assert model.test_cfg.rcnn.max_per_img >= 1000
+    assert model.test_cfg.rpn.max_per_img >= 3000
+    generator = model.rpn_head.anchor_generator
+    assert min(generator.strides) * min(generator.scales) == 16
+
+
+def test_there_are_variants_of_both_backbones():
+    for variants in (CELL, DENSE):
+        assert {path.parent.name for path in variants} == {"mask_rcnn", "resnest"}

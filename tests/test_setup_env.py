@@ -1,0 +1,381 @@
+from __future__ import annotations
+
+import ast
+import os
+import select
+import signal
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from tools.environment import checks, layout, mmcv_ops, processes, steps
+from tools.environment.layout import Layout, SetupError
+from tools.environment.pythons import python_fault
+
+ROOT = Path(__file__).resolve().parents[1]
+CPU_TORCH = {"version": "2.13.0+cpu", "cuda": "", "arch": ""}
+GPU_TORCH = {"version": "2.13.0+cu130", "cuda": "13.0", "arch": "sm_90"}
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Layout:
+    """A checkout whose environment exists and holds torch and mmcv, by their names alone."""
+    made = Layout(tmp_path)
+    site = tmp_path / ".venv/lib/python3.11/site-packages"
+    for info in ("torch-2.13.0+cpu.dist-info", "onedl_mmcv-2.3.6.dist-info"):
+        (site / info).mkdir(parents=True)
+    made.python.parent.mkdir()
+    made.python.symlink_to(sys.executable)
+    made.build.mkdir()
+    (tmp_path / "requirements.txt").write_text("torch==2.13.0\nonedl-mmcv==2.3.6\nnumpy==2.2.6\n")
+    return made
+
+
+# ---- what is pinned ----
+
+
+def test_requirements_pin_all_that_the_steps_name():
+    pins = Layout(ROOT).pins()
+    assert {"torch", "opencv-python", "opencv-python-headless", *steps.BUILD_TOOLS} <= set(pins)
+    assert Layout(ROOT).mmcv()[0] in pins
+    versions = {pins[name].split("==")[1] for name in pins if name.startswith("opencv-python")}
+    assert len(versions) == 1  # the two share one folder
+
+
+def test_pins_skip_comments_and_keep_markers():
+    pins = layout.read_pins("# why\n\na==1  # because\nb-c==2; python_version < '3.11'\n")
+    assert pins == {"a": "a==1", "b-c": "b-c==2; python_version < '3.11'"}
+
+
+def test_a_range_among_the_pins_is_refused_with_its_line():
+    with pytest.raises(SetupError, match=r"line 2: 'b>=2' is not 'name==version'"):
+        layout.read_pins("a==1\nb>=2\n")
+
+
+# ---- checks before anything long ----
+
+
+@pytest.mark.parametrize("version", [(3, 10), (3, 11), (3, 12)])
+def test_supported_pythons(version):
+    assert python_fault(version) == ""
+
+
+@pytest.mark.parametrize("version", [(2, 7), (3, 6), (3, 9), (3, 13)])
+def test_other_pythons_are_told_what_is_needed(version):
+    sentence = python_fault(version)
+    assert f"Python {version[0]}.{version[1]}, set-up needs 3.10 to 3.12" in sentence
+    assert "PYTHON=python3.12" in sentence
+
+
+@pytest.mark.parametrize("path", ["tools/setup_env.py", "tools/environment/pythons.py"])
+def test_what_tells_old_pythons_can_be_read_by_them(path):
+    tree = ast.parse((ROOT / path).read_text(), feature_version=(3, 6))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    assert "__future__" not in [node.module for node in imports]
+
+
+def test_a_python_without_ensurepip_is_told_which_package_has_it(monkeypatch):
+    assert checks.venv_fault() == ""
+    monkeypatch.setattr(checks.importlib.util, "find_spec", lambda name: None)
+    assert "apt install python3-venv" in checks.venv_fault()
+
+
+def test_disk_space():
+    assert checks.disk_fault(8 * 10**9, Path("/here")) == ""
+    sentence = checks.disk_fault(7_900_000_000, Path("/here"))
+    assert sentence == "/here has 7.9 GB free, set-up needs 8 GB: make room."
+
+
+def test_compiler_that_works():
+    assert checks.compiler_fault(sysconfig.get_path("include"), "c++") == ""
+
+
+def test_missing_python_headers(tmp_path):
+    assert "apt install python3-dev" in checks.compiler_fault(str(tmp_path), "c++")
+
+
+def test_missing_compiler():
+    sentence = checks.compiler_fault("/", "no-such-compiler")
+    assert "no C++ compiler 'no-such-compiler'" in sentence
+    assert "apt install g++" in sentence
+
+
+def test_compiler_that_fails_is_quoted(tmp_path):
+    compiler = tmp_path / "old-c++"
+    compiler.write_text("#!/bin/sh\necho unknown flag -std=c++17 >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    assert "(unknown flag -std=c++17)" in checks.compiler_fault("/", str(compiler))
+
+
+def test_only_what_is_pending_is_checked(monkeypatch, checkout):
+    monkeypatch.setattr(checks, "NEEDED_BYTES", 10**30)
+    assert checks.faults(checkout, {"project", "doctor"}) == []
+    (sentence,) = checks.faults(checkout, {"torch"})
+    assert "make room" in sentence
+
+
+# ---- packages installed in part ----
+
+
+def install(site: Path, name: str, files: dict[str, str], *, recorded: dict[str, int]) -> Path:
+    info = site / f"{name}-1.0.dist-info"
+    info.mkdir(parents=True)
+    for path, text in files.items():
+        (site / path).parent.mkdir(exist_ok=True)
+        (site / path).write_text(text)
+    rows = [f"{path},sha256=x,{size}" for path, size in recorded.items()]
+    (info / "RECORD").write_text("\n".join([*rows, f"{info.name}/RECORD,,"]))
+    return info
+
+
+def test_packages_that_are_there_only_in_part_are_found(tmp_path):
+    install(tmp_path, "whole", {"whole/a.py": "1234"}, recorded={"whole/a.py": 4})
+    missing = install(tmp_path, "missing", {}, recorded={"missing/a.py": 4})
+    short = install(tmp_path, "short", {"short/a.py": "12"}, recorded={"short/a.py": 4})
+    unrecorded = tmp_path / "unrecorded-1.0.dist-info"
+    unrecorded.mkdir()
+    install(tmp_path, "opencv", {"cv2/cv2.so": "other wheel"}, recorded={"cv2/cv2.so": 4})
+    install(tmp_path, "compiled", {"a.pyc": "anew"}, recorded={"a.pyc": 3})
+    assert layout.broken_distributions(tmp_path) == [missing, short, unrecorded]
+
+
+# ---- stamps ----
+
+
+def counting_step(name: str, calls: list[str], key: str = "1", fails: bool = False) -> steps.Step:
+    def action(_: Layout) -> None:
+        calls.append(name)
+        if fails:
+            raise KeyboardInterrupt
+
+    return steps.Step(name, name, lambda _: key, action)
+
+
+def test_a_second_run_does_nothing_and_a_new_key_runs_its_step_alone(monkeypatch, checkout):
+    calls: list[str] = []
+    monkeypatch.setattr(steps, "STEPS", [counting_step(name, calls) for name in "abc"])
+    steps.run_pending(checkout)
+    steps.run_pending(checkout)
+    assert calls == ["a", "b", "c"]
+    changed = [counting_step("a", calls), counting_step("b", calls, key="2"), *steps.STEPS[2:]]
+    monkeypatch.setattr(steps, "STEPS", changed)
+    steps.run_pending(checkout)
+    assert calls == ["a", "b", "c", "b"]
+
+
+def test_an_interrupted_run_goes_on_at_the_step_it_was_in(monkeypatch, capsys, checkout):
+    calls: list[str] = []
+    first, last = counting_step("first", calls), counting_step("last", calls)
+    middle = counting_step("middle", calls, fails=True)
+    monkeypatch.setattr(steps, "STEPS", [first, middle, last])
+    assert steps.set_up(checkout.root) == 130
+    assert "goes on where it stopped" in capsys.readouterr().err
+    monkeypatch.setattr(steps, "STEPS", [first, counting_step("middle", calls), last])
+    assert steps.set_up(checkout.root) == 0
+    assert calls == ["first", "middle", "middle", "last"]
+
+
+def test_a_step_that_is_run_again_and_interrupted_does_not_count_as_done(checkout):
+    checkout.set_stamp("a", "old")
+    with pytest.raises(KeyboardInterrupt):
+        counting_step("a", [], key="new", fails=True).run(checkout)
+    assert checkout.stamp("a") == ""
+
+
+def test_an_environment_whose_python_is_gone_is_not_done(checkout):
+    checkout.set_stamp("venv", steps.venv_key(checkout))
+    venv = next(step for step in steps.STEPS if step.name == "venv")
+    assert venv.is_done(checkout)
+    checkout.python.unlink()
+    checkout.python.symlink_to(checkout.root / "removed-python")
+    assert not venv.is_done(checkout)
+
+
+def test_another_torch_asks_for_other_ops(checkout):
+    before = steps.mmcv_key(checkout)
+    info = checkout.site_packages() / "torch-2.13.0+cpu.dist-info"
+    info.rename(info.with_name("torch-2.14.0.dist-info"))
+    assert steps.mmcv_key(checkout) != before
+
+
+def test_a_gpu_asks_for_other_ops_once_and_its_absence_for_none(monkeypatch, checkout):
+    monkeypatch.setattr(steps, "find_nvcc", lambda: Path("/cuda/bin/nvcc"))
+    monkeypatch.setattr(steps, "nvidia_device", lambda: False)
+    without = steps.mmcv_key(checkout)
+    monkeypatch.setattr(steps, "nvidia_device", lambda: True)
+    with_gpu = steps.mmcv_key(checkout)
+    assert with_gpu != without
+    checkout.set_stamp("mmcv", with_gpu)
+    monkeypatch.setattr(steps, "nvidia_device", lambda: False)
+    assert steps.mmcv_key(checkout) == with_gpu
+
+
+# ---- mmcv's ops ----
+
+
+def test_ops_are_built_for_cuda_where_gpu_and_toolkit_agree():
+    home = Path("/usr/local/cuda")
+    assert mmcv_ops.choose_toolkit(GPU_TORCH, home, "13.1") == (home, "")
+    assert mmcv_ops.choose_toolkit(CPU_TORCH, home, "13.1") == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("home", "release", "words"),
+    [(None, "", "there is no nvcc"), (Path("/cuda"), "12.8", "nvcc is of CUDA 12.8")],
+)
+def test_a_gpu_that_is_left_unused_is_told(home, release, words):
+    toolkit, warning = mmcv_ops.choose_toolkit(GPU_TORCH, home, release)
+    assert toolkit is None
+    assert words in warning
+    assert "install the CUDA 13.0 toolkit" in warning
+
+
+def test_build_variables():
+    binaries = Path("/venv/bin")
+    cpu = mmcv_ops.build_variables(binaries, 3, None)
+    assert (cpu["MMCV_WITH_OPS"], cpu["MAX_JOBS"], cpu["FORCE_CUDA"]) == ("1", "3", "0")
+    assert cpu["CUDA_VISIBLE_DEVICES"] == ""
+    assert cpu["PATH"].split(os.pathsep)[0] == "/venv/bin"
+    cuda = mmcv_ops.build_variables(binaries, 3, Path("/cuda"))
+    assert (cuda["FORCE_CUDA"], cuda["CUDA_HOME"]) == ("1", "/cuda")
+    assert "CUDA_VISIBLE_DEVICES" not in cuda
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory", "jobs"),
+    [(2, 16 * 10**9, 2), (64, 16 * 10**9, 8), (8, 10**9, 1), (8, None, 8)],
+    ids=["cores", "memory", "little memory", "memory unknown"],
+)
+def test_default_jobs(cores, memory, jobs):
+    assert mmcv_ops.default_jobs(cores, memory) == jobs
+
+
+def test_build_tag_tells_builds_apart():
+    tags = [
+        mmcv_ops.build_tag("python3.11", CPU_TORCH, "cpu"),
+        mmcv_ops.build_tag("python3.12", CPU_TORCH, "cpu"),
+        mmcv_ops.build_tag("python3.11", GPU_TORCH, "cpu"),
+        mmcv_ops.build_tag("python3.11", GPU_TORCH, "cuda"),
+        mmcv_ops.build_tag("python3.11", {**GPU_TORCH, "arch": "sm_80"}, "cuda"),
+    ]
+    assert len(set(tags)) == len(tags)
+
+
+def test_progress_counts_object_files(tmp_path):
+    assert mmcv_ops.progress(tmp_path) == "mmcv's ops: preparing"
+    folder = tmp_path / "build/temp.linux/mmcv"
+    folder.mkdir(parents=True)
+    plan = "rule compile\nbuild /x/a.o: compile a.cpp\nbuild /x/b.o: compile b.cpp\ndefault a.o\n"
+    (folder.parent / "build.ninja").write_text(plan)
+    (folder / "a.o").touch()
+    assert mmcv_ops.progress(tmp_path) == "mmcv's ops: 1 of 2 files compiled"
+
+
+@pytest.fixture
+def mmcv_build(monkeypatch, checkout):
+    """Stand-ins for pip, torch and the compilers around ``install_mmcv``; returns what happened."""
+    log = {"compiled": 0, "installed": [], "ready": False, "fault": ""}
+
+    def compile_wheel(layout, name, requirement, tree, toolkit):
+        log["compiled"] += 1
+        wheel = tree / "wheel" / "onedl_mmcv-2.3.6.whl"
+        wheel.parent.mkdir(parents=True)
+        wheel.touch()
+        return wheel
+
+    monkeypatch.setattr(mmcv_ops, "torch_facts", lambda layout: CPU_TORCH)
+    monkeypatch.setattr(mmcv_ops, "find_toolkit", lambda: (None, ""))
+    monkeypatch.setattr(mmcv_ops, "ready_wheel_works", lambda *_: log["ready"])
+    monkeypatch.setattr(mmcv_ops, "compile_wheel", compile_wheel)
+    monkeypatch.setattr(mmcv_ops, "pip", lambda _, *arguments: log["installed"].append(arguments))
+    monkeypatch.setattr(mmcv_ops, "ops_fault", lambda *_: log["fault"])
+    return log
+
+
+def test_a_ready_wheel_whose_ops_work_is_enough(mmcv_build, checkout):
+    mmcv_build["ready"] = True
+    mmcv_ops.install_mmcv(checkout)
+    assert mmcv_build["compiled"] == 0
+
+
+def test_without_one_it_is_compiled_once_and_the_wheel_kept(mmcv_build, checkout):
+    mmcv_ops.install_mmcv(checkout)
+    mmcv_ops.install_mmcv(checkout)
+    assert mmcv_build["compiled"] == 1
+    assert [arguments[-1].name for arguments in mmcv_build["installed"]] == [
+        "onedl_mmcv-2.3.6.whl"
+    ] * 2
+
+
+def test_a_build_without_ops_is_never_kept(mmcv_build, checkout):
+    mmcv_build["fault"] = "ModuleNotFoundError: No module named 'mmcv._ext'"
+    with pytest.raises(SetupError, match=r"mmcv\._ext.*\.log; run again"):
+        mmcv_ops.install_mmcv(checkout)
+    assert list(checkout.build.iterdir()) == []
+
+
+def test_a_python_that_dies_on_the_ops_is_a_fault(monkeypatch, checkout):
+    monkeypatch.setattr(mmcv_ops, "PRINT_OPS_FAULT", "import os; os.abort()")
+    fault = mmcv_ops.ops_fault(checkout, "cpu")
+    assert fault == f"Python ended with exit status {-signal.SIGABRT}"
+
+
+# ---- processes ----
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_interrupt_as_ctrl_c_does(number):
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), processes.interruptible():
+        os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is before
+
+
+def test_two_set_ups_of_one_checkout_take_turns(capsys, checkout):
+    script = "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; " + (
+        "from tools.environment import layout, processes; "
+        "made = layout.Layout(Path(sys.argv[2])); processes.lock(made).__enter__(); print('got it')"
+    )
+    command = [sys.executable, "-c", script, str(ROOT), str(checkout.root)]
+    with processes.lock(checkout):
+        waiting = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert "waiting for it" in waiting.stdout.readline()
+    assert waiting.communicate(timeout=30)[0] == "got it\n"
+
+
+def test_what_leads_pip_elsewhere_is_left_out(monkeypatch):
+    monkeypatch.setenv("PIP_TARGET", "/elsewhere")
+    monkeypatch.setenv("PIP_FIND_LINKS", "/wheels")
+    variables = processes.environment(EXTRA="1")
+    assert "PIP_TARGET" not in variables
+    assert (variables["PIP_FIND_LINKS"], variables["EXTRA"]) == ("/wheels", "1")
+
+
+def test_run_logged_returns_the_status_and_keeps_the_output(tmp_path):
+    log = tmp_path / "build.log"
+    status = processes.run_logged(["sh", "-c", "echo out; echo err >&2; exit 3"], log, str)
+    assert status == 3
+    assert log.read_text() == "out\nerr\n"
+
+
+def test_an_interrupt_stops_the_compilers_too(monkeypatch, tmp_path):
+    monkeypatch.setattr(processes, "HEARTBEAT_SECONDS", 0.02)
+    pipe, pipe_end = os.pipe()
+    os.set_inheritable(pipe_end, True)
+    log = tmp_path / "build.log"
+
+    def heartbeat() -> str:
+        if "started" in log.read_text():
+            raise KeyboardInterrupt
+        return "waiting"
+
+    # The inner process stands for a compiler below ninja; the pipe ends when the last of them does.
+    with pytest.raises(KeyboardInterrupt):
+        processes.run_logged(["sh", "-c", "echo started; sleep 600 & wait"], log, heartbeat)
+    os.close(pipe_end)
+    ended, _, _ = select.select([pipe], [], [], 10)
+    os.close(pipe)
+    assert ended
