@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ class Predictor:
 
     def __init__(
         self,
-        config: str | os.PathLike[str],
+        config: str | Path,
         checkpoint: str,
         *,
         device: str | None = None,

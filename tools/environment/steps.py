@@ -169,7 +169,7 @@ def project_key(layout: Layout) -> str:
 
 
 def install_project(layout: Layout) -> None:
-    pip(layout, "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", ".")
+    pip(layout, "install", "-qq", "--no-deps", "--no-build-isolation", "--editable", ".")
 
 
 def doctor_key(layout: Layout) -> str:
