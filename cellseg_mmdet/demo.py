@@ -23,6 +23,7 @@ import numpy as np
 
 from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.converters.sartorius import read_sartorius
+from cellseg_mmdet.doctor import ops_fault
 from cellseg_mmdet.evaluation import score_predictions
 from cellseg_mmdet.fileio import atomic_write
 from cellseg_mmdet.postprocess.from_config import pipeline_from_config
@@ -198,7 +199,7 @@ def run_demo() -> int:
         WORK_DIR / name for name in ("data/synthetic", "training", "overlays")
     )
     predictions, submission = WORK_DIR / "predictions.pkl", WORK_DIR / "submission.csv"
-    env = {"CELLSEG_DATA": str(WORK_DIR / "data")}
+    env = {"CELLSEG_DATA": str(WORK_DIR / "data")} | usable_devices()
     run = StepRunner(WORK_DIR / "logs", STEPS)
 
     run.command("generate", "tools/dataset_converters/synthetic.py", "--out-dir", data, *GENERATE)
@@ -246,6 +247,15 @@ def score_and_draw(predictions: Path, data: Path, overlays: Path) -> dict[str, f
     scores = score_predictions(final, records)
     draw_comparisons(final, records, data / "test", overlays)
     return scores
+
+
+def usable_devices() -> dict[str, str]:
+    """Return the environment that hides a GPU for which mmcv's ops were not built: training would end in the first."""
+    import torch
+
+    if torch.cuda.is_available() and ops_fault("cuda"):
+        return {"CUDA_VISIBLE_DEVICES": ""}
+    return {}
 
 
 def last_checkpoint(training: Path) -> str:

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# The tests are of the CPU, also where there is a GPU; what they start inherits this. Before torch is imported.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 REAL_DATA = Path(
     os.environ.get("CELLSEG_REAL_DATA", Path(__file__).parents[1].parent / "shared" / "data")
 )

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from cellseg_mmdet.converters.annotations import read_annotations
 from cellseg_mmdet.export import FORMATS, write_submission
 from cellseg_mmdet.postprocess.from_config import pipeline_from_config
 from cellseg_mmdet.predictions import from_records, load_predictions
 from cellseg_mmdet.progress import progress_bar
+from cellseg_mmdet.terminal import run_tool
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,7 +50,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    run_tool(main)

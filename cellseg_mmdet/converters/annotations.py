@@ -198,7 +198,7 @@ def read_annotations(path: str | os.PathLike[str]) -> list[ImageRecord]:
     """
     suffix = Path(path).suffix.lower()
     if suffix == ".json":
-        return _from_coco(_load_json(path), path)
+        return _from_coco(load_json(path), path)
     if suffix in (".pkl", ".pickle"):
         return _from_mmdet(load_pickle(path), path)
     raise ValueError(
@@ -206,7 +206,8 @@ def read_annotations(path: str | os.PathLike[str]) -> list[ImageRecord]:
     )
 
 
-def _load_json(path: str | os.PathLike[str]) -> Any:
+def load_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file; a ValueError that names it says that it is damaged."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:

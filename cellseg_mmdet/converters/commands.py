@@ -56,8 +56,19 @@ def convert_sartorius(args: Namespace) -> None:
     print(f"wrote {len(paths)} files to {args.out_dir}: {', '.join(path.name for path in paths)}")
 
 
+def add_output_arguments(parser: ArgumentParser) -> None:
+    """Add ``--out`` and ``--format``."""
+    parser.add_argument(
+        "--out", required=True, help="annotation file: .json for COCO, .pkl for MMDetection"
+    )
+    parser.add_argument(
+        "--format", choices=tuple(SUFFIXES), help="default: told from the name of --out"
+    )
+
+
 def convert_npz_masks(args: Namespace) -> None:
     """Convert label maps; ``args`` are those of ``npz_masks.py``."""
+    _check_format(args)
     cleaning = Cleaning.from_switches(args.clean)
     converted = read_npz_masks(
         args.masks,
@@ -73,6 +84,7 @@ def convert_npz_masks(args: Namespace) -> None:
 
 def convert_mmdet_pickle(args: Namespace) -> None:
     """Convert between annotation layouts; ``args`` are those of ``mmdet_pickle.py``."""
+    _check_format(args)
     cleaning = Cleaning.from_switches(args.clean)
     if args.from_v2:
         converted = read_mmdet_v2(
@@ -102,6 +114,14 @@ def _write(
     write_annotations(args.out, converted.records, info=info, categories=categories)
     _report(args, converted, Path(args.out).parent)
     print(f"wrote {args.out}")
+
+
+def _check_format(args: Namespace) -> None:
+    suffix = Path(args.out).suffix.lower()
+    if args.format and suffix != SUFFIXES[args.format]:
+        raise ValueError(
+            f"--format {args.format} makes a {SUFFIXES[args.format]} file, but --out is {args.out}"
+        )
 
 
 def _options(args: Namespace, cleaning: Cleaning) -> dict[str, Any]:

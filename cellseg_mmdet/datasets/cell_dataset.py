@@ -13,11 +13,12 @@ from mmdet.registry import DATASETS
 from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
 
+from cellseg_mmdet.converters.annotations import load_json
 from cellseg_mmdet.datasets import sources
 from cellseg_mmdet.safe_pickle import load_pickle
 
 _READERS = {
-    ".json": (sources.load_json, sources.from_coco),
+    ".json": (load_json, sources.from_coco),
     ".pkl": (load_pickle, sources.from_mmdet),
     ".pickle": (load_pickle, sources.from_mmdet),
 }

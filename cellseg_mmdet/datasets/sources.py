@@ -10,25 +10,10 @@ Each source gives the same thing: a list of images, every image a dict with
 
 from __future__ import annotations
 
-import json
-import os
 from collections import defaultdict
 from typing import Any
 
 from cellseg_mmdet.converters.images import IMAGE_SUFFIXES, list_images, read_image_size
-
-
-def load_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        ValueError: it is damaged.
-    """
-    with open(path, encoding="utf-8") as file:
-        try:
-            return json.load(file)
-        except ValueError as error:
-            raise ValueError(f"{path} is not JSON that can be read: {error}") from error
 
 
 def from_coco(content: Any, source: str) -> tuple[tuple[str, ...], list[dict[str, Any]]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from cellseg_mmdet.converters.images import list_images, read_image_size
 from cellseg_mmdet.export.submission import FORMATS, SubmissionFormat
-from cellseg_mmdet.masks import Runs, pairwise_iou
+from cellseg_mmdet.masks import Runs, pairwise_intersection
 
 
 @dataclass(frozen=True)
@@ -196,15 +196,9 @@ def _parse_masks(
 
 def _check_overlaps(cells: Sequence[_Cell], masks: Runs) -> list[Fault]:
     """Return one fault for each pair of rows that share pixels, at the later row."""
-    iou = np.triu(pairwise_iou(masks, masks), k=1)
-    first, second = np.nonzero(iou)
-    # |A & B| from IoU = |A & B| / (|A| + |B| - |A & B|), a ratio of integers: rounding gives back
-    # the exact count.
-    shared_iou = iou[first, second]
-    shared = np.rint(
-        shared_iou / (1 + shared_iou) * (masks.areas[first] + masks.areas[second])
-    ).astype(int)
+    shared = np.triu(pairwise_intersection(masks, masks), k=1).astype(np.int64)
+    first, second = np.nonzero(shared)
     return [
         cells[later].fault(f"shares {count} pixel{'s' * (count > 1)} with row {cells[earlier].row}")
-        for earlier, later, count in zip(first, second, shared.tolist(), strict=True)
+        for earlier, later, count in zip(first, second, shared[first, second].tolist(), strict=True)
     ]

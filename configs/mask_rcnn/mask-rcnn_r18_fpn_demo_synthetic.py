@@ -2,13 +2,22 @@ _base_ = [
     "../_base_/models/mask-rcnn_r18_fpn_small.py",
     "../_base_/datasets/synthetic.py",
     "../_base_/datasets/crops.py",
+    "../_base_/datasets/one_class.py",
     "../_base_/schedules/schedule_scratch.py",
     "../_base_/default_runtime.py",
 ]
 
+# 48 epochs = 576 iterations * 2 images / 24 training images
+max_epochs = 48
+train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
+param_scheduler = [_base_.warm_up, dict(_base_.cosine, end=max_epochs, T_max=max_epochs)]
+
 train_pipeline = _base_.crop_pipeline
 test_pipeline = _base_.whole_image_pipeline
 
-train_dataloader = dict(batch_size=4, dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+train_dataloader = dict(dataset=dict(_base_.one_class_data, pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(_base_.one_class_data, pipeline=test_pipeline))
 test_dataloader = val_dataloader
+
+val_evaluator = dict(single_class="cell")
+test_evaluator = val_evaluator if _base_.test_split == "val" else []

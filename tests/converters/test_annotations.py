@@ -188,3 +188,12 @@ def test_a_pickle_that_runs_code_is_refused(
     with pytest.raises(ValueError, match="not a pickle of plain data"):
         read_annotations(path)
     assert not (tmp_path / "ran.txt").exists()
+
+
+def test_format_and_name_of_the_output_must_agree(tmp_path: Path) -> None:
+    path = dump(tmp_path / "v2.pkl", [v2_entry()])
+    command = [sys.executable, str(TOOL), str(path), "--from-v2", "--format", "coco"]
+    command += ["--out", str(tmp_path / "out.pkl")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "--format coco makes a .json file" in result.stderr

@@ -288,7 +288,7 @@ class TestRefusesAtStart:
         ("name", "content", "message"),
         [
             pytest.param("x.csv", b"", r"format '\.csv', allowed are", id="another suffix"),
-            pytest.param("x.json", b"{", r"x\.json is not JSON", id="damaged json"),
+            pytest.param("x.json", b"{", r"x\.json is not valid JSON", id="damaged json"),
             pytest.param("x.json", b"[]", "no list 'images'", id="json that is not COCO"),
             pytest.param(
                 "x.json", json.dumps(coco_file({})).encode(), "holds no image", id="no images"

@@ -5,19 +5,18 @@ from __future__ import annotations
 
 import argparse
 
-from cellseg_mmdet.converters.commands import add_shared_arguments, convert_mmdet_pickle
+from cellseg_mmdet.converters.commands import (
+    add_output_arguments,
+    add_shared_arguments,
+    convert_mmdet_pickle,
+)
 from cellseg_mmdet.terminal import run_tool
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("annotations", help="annotation file to read")
-    parser.add_argument(
-        "--out", required=True, help="annotation file: .json for COCO, .pkl for MMDetection"
-    )
-    parser.add_argument(
-        "--format", choices=("coco", "mmdet"), help="by default told from the name of --out"
-    )
+    add_output_arguments(parser)
     parser.add_argument(
         "--from-v2", action="store_true", help="the file is a list as mmdet 2.x reads it"
     )

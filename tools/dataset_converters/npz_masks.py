@@ -5,7 +5,11 @@ from __future__ import annotations
 
 import argparse
 
-from cellseg_mmdet.converters.commands import add_shared_arguments, convert_npz_masks
+from cellseg_mmdet.converters.commands import (
+    add_output_arguments,
+    add_shared_arguments,
+    convert_npz_masks,
+)
 from cellseg_mmdet.terminal import run_tool
 
 
@@ -15,12 +19,7 @@ def main() -> None:
         "--masks", required=True, help="folder of <image>.npz: array arr_0, or the only one"
     )
     parser.add_argument("--images", required=True, help="folder of the images of the same names")
-    parser.add_argument(
-        "--out", required=True, help="annotation file: .json for COCO, .pkl for MMDetection"
-    )
-    parser.add_argument(
-        "--format", choices=("coco", "mmdet"), help="by default told from the name of --out"
-    )
+    add_output_arguments(parser)
     parser.add_argument(
         "--category", default="cell", help="class of all cells without --labels (default: cell)"
     )
