@@ -8,7 +8,7 @@ import sys
 
 from cellseg_mmdet.engine.arguments import add_config_arguments, add_launcher_arguments, parse
 from cellseg_mmdet.engine.commands import run_testing
-from cellseg_mmdet.engine.errors import CheckpointError, UsageError
+from cellseg_mmdet.errors import USER_ERRORS
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,5 +31,5 @@ def build_parser() -> argparse.ArgumentParser:
 if __name__ == "__main__":
     try:
         run_testing(parse(build_parser()))
-    except (UsageError, CheckpointError) as error:
+    except USER_ERRORS as error:
         sys.exit(f"error: {error}")

@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 
 from cellseg_mmdet.converters.annotations import load_json
 from cellseg_mmdet.datasets import sources
+from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.safe_pickle import load_pickle
 
 _READERS = {
@@ -44,7 +45,7 @@ class CellDataset(BaseDetDataset):
     Raises, when it is initialised (not later, with ``lazy_init=True`` in `full_init`):
         FileNotFoundError: the annotation file or an image is missing.
         NotADirectoryError: there is no image folder to list.
-        ValueError: the classes differ, there is nothing to train on, a mask does not fit its image or the
+        UsageError: the classes differ, there is nothing to train on, a mask does not fit its image or the
             pipeline, or the annotation file is damaged.
     """
 
@@ -83,7 +84,7 @@ class CellDataset(BaseDetDataset):
         """Return the images to train on; in test mode all of them.
 
         Raises:
-            ValueError: no instance is left.
+            UsageError: no instance is left.
         """
         if self.test_mode:
             return self.data_list
@@ -95,7 +96,7 @@ class CellDataset(BaseDetDataset):
             and (not rules.get("filter_empty_gt", False) or _counts(image))
         ]
         if not any(_counts(image) for image in kept):
-            raise ValueError(
+            raise UsageError(
                 f"{self.ann_file}: no instance is left to train on. Of its {len(self.data_list)} images {len(kept)} "
                 f"passed filter_cfg={dict(rules)}, without a cell that counts. "
                 "Loosen filter_cfg, or check how the annotations were converted"
@@ -104,12 +105,12 @@ class CellDataset(BaseDetDataset):
 
     def _read_annotation_file(self) -> list[dict[str, Any]]:
         if not self.ann_file:
-            raise ValueError(
+            raise UsageError(
                 "CellDataset needs an ann_file to train; without one only test_mode=True is possible"
             )
         suffix = os.path.splitext(self.ann_file)[1].lower()
         if suffix not in _READERS:
-            raise ValueError(
+            raise UsageError(
                 f"{self.ann_file}: unknown annotation format {suffix!r}, allowed are {sorted(_READERS)}"
             )
         if self.backend_args is None and not os.path.isfile(self.ann_file):
@@ -121,7 +122,7 @@ class CellDataset(BaseDetDataset):
         with get_local_path(self.ann_file, backend_args=self.backend_args) as path:
             classes, images = parse(read(path), self.ann_file)
         if not images:
-            raise ValueError(
+            raise UsageError(
                 f"{self.ann_file}: holds no image; check how the annotations were converted"
             )
         labels = self._set_classes(classes)
@@ -144,7 +145,7 @@ class CellDataset(BaseDetDataset):
         wanted = self._metainfo.get("classes")
         if self.single_class is not None:
             if wanted is not None and tuple(wanted) != (self.single_class,):
-                raise ValueError(
+                raise UsageError(
                     f"single_class={self.single_class!r} but metainfo has classes {tuple(wanted)}; "
                     f"set metainfo=dict(classes=({self.single_class!r},)), or leave single_class out"
                 )
@@ -155,7 +156,7 @@ class CellDataset(BaseDetDataset):
         if wanted is None:
             self._metainfo["classes"] = wanted = found
         if set(wanted) != set(found):
-            raise ValueError(
+            raise UsageError(
                 f"{self.ann_file} has the classes {found}, the config's metainfo {tuple(wanted)}. "
                 f"Set metainfo=dict(classes={found}) in every data set of the config and "
                 f"num_classes={len(found)} in the model's heads; "
@@ -195,19 +196,19 @@ class CellDataset(BaseDetDataset):
             mask = instance.get("mask")
             if mask is None:
                 if loaders:
-                    raise ValueError(
+                    raise UsageError(
                         f"{self._where(image)} has no mask but the pipeline loads masks; convert with masks"
                     )
                 continue
             if not isinstance(mask, dict):
                 continue
             if polygons_only:
-                raise ValueError(
+                raise UsageError(
                     f"{self._where(image)} has an RLE mask, which LoadAnnotations(poly2mask=False) "
                     "would silently ignore; set poly2mask=True in the pipeline"
                 )
             if tuple(mask["size"]) != (image["height"], image["width"]):
-                raise ValueError(
+                raise UsageError(
                     f"{self._where(image)} has a mask of (height, width) {tuple(mask['size'])}, "
                     f"the image is {(image['height'], image['width'])}; convert the annotations again"
                 )

@@ -14,6 +14,7 @@ from collections import defaultdict
 from typing import Any
 
 from cellseg_mmdet.converters.images import IMAGE_SUFFIXES, list_images, read_image_size
+from cellseg_mmdet.errors import UsageError
 
 
 def from_coco(content: Any, source: str) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
@@ -22,11 +23,11 @@ def from_coco(content: Any, source: str) -> tuple[tuple[str, ...], list[dict[str
     Annotations with ``ignore`` set are left out, as mmdet does; ``iscrowd`` becomes ``ignore_flag``.
 
     Raises:
-        ValueError: a part is missing, or an annotation names an image or category that the file does not hold.
+        UsageError: a part is missing, or an annotation names an image or category that the file does not hold.
     """
     for part in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(part), list):
-            raise ValueError(
+            raise UsageError(
                 f"{source}: no list '{part}' in it; a COCO annotation file has images, annotations and categories"
             )
     categories = sorted(content["categories"], key=lambda category: category["id"])
@@ -34,7 +35,7 @@ def from_coco(content: Any, source: str) -> tuple[tuple[str, ...], list[dict[str
     annotations: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for annotation in content["annotations"]:
         if annotation["category_id"] not in label_of:
-            raise ValueError(
+            raise UsageError(
                 f"{source}: annotation {annotation.get('id')} has category_id {annotation['category_id']}, "
                 f"the file's categories are {sorted(label_of)}"
             )
@@ -56,7 +57,7 @@ def from_coco(content: Any, source: str) -> tuple[tuple[str, ...], list[dict[str
     ]
     if annotations:
         orphans = next(iter(annotations.values()))
-        raise ValueError(
+        raise UsageError(
             f"{source}: annotation {orphans[0].get('id')} belongs to image_id {orphans[0]['image_id']}, "
             "which is not among the file's images"
         )
@@ -79,10 +80,10 @@ def from_mmdet(content: Any, source: str) -> tuple[tuple[str, ...], list[dict[st
     """Return the class names and the images of a loaded mmdet 3.x annotation pickle.
 
     Raises:
-        ValueError: the layout is another one, or a label is not that of a class.
+        UsageError: the layout is another one, or a label is not that of a class.
     """
     if isinstance(content, list):
-        raise ValueError(
+        raise UsageError(
             f"{source}: a list is the layout of mmdet 2.x; "
             "turn it into 3.x with tools/dataset_converters/mmdet_pickle.py --from-v2"
         )
@@ -91,7 +92,7 @@ def from_mmdet(content: Any, source: str) -> tuple[tuple[str, ...], list[dict[st
         or "data_list" not in content
         or "classes" not in content.get("metainfo", {})
     ):
-        raise ValueError(
+        raise UsageError(
             f"{source}: not mmdet 3.x annotations, which are a dict with 'metainfo' (with 'classes') and 'data_list'"
         )
     classes = tuple(content["metainfo"]["classes"])
@@ -100,7 +101,7 @@ def from_mmdet(content: Any, source: str) -> tuple[tuple[str, ...], list[dict[st
         instances = []
         for instance in image["instances"]:
             if not 0 <= instance["bbox_label"] < len(classes):
-                raise ValueError(
+                raise UsageError(
                     f"{source}: image {image['img_path']} has an instance with bbox_label "
                     f"{instance['bbox_label']}, allowed are 0 to {len(classes) - 1}"
                 )
@@ -133,11 +134,11 @@ def from_folder(folder: str) -> list[dict[str, Any]]:
 
     Raises:
         NotADirectoryError: there is no such folder.
-        ValueError: it holds no image, or a file that only looks like one.
+        UsageError: it holds no image, or a file that only looks like one.
     """
     files = list_images(folder)
     if not files:
-        raise ValueError(f"{folder}: no image in it; read are {', '.join(IMAGE_SUFFIXES)}")
+        raise UsageError(f"{folder}: no image in it; read are {', '.join(IMAGE_SUFFIXES)}")
     images = []
     for number, path in enumerate(files.values(), start=1):
         height, width = read_image_size(path)

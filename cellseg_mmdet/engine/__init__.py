@@ -9,8 +9,8 @@ from cellseg_mmdet.engine.checkpoint import (
     register_checkpoint_loaders,
 )
 from cellseg_mmdet.engine.config import load_config, prepare_model_cfg
-from cellseg_mmdet.engine.errors import CheckpointError, UnsafeCheckpointError, UsageError
 from cellseg_mmdet.engine.prediction_dump import DumpPredictions
+from cellseg_mmdet.errors import CheckpointError, UnsafeCheckpointError, UsageError
 
 register_checkpoint_loaders()
 

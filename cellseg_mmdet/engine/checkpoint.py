@@ -33,7 +33,7 @@ from mmengine.runner.checkpoint import (
     get_mmcls_models,
 )
 
-from cellseg_mmdet.engine.errors import CheckpointError, UnsafeCheckpointError
+from cellseg_mmdet.errors import CheckpointError, UnsafeCheckpointError
 
 ZIP_MAGIC, PICKLE_MAGIC = b"PK\x03\x04", b"\x80"
 

@@ -23,8 +23,8 @@ from cellseg_mmdet.engine.config import (
     set_work_dir,
 )
 from cellseg_mmdet.engine.distributed import process_group
-from cellseg_mmdet.engine.errors import UsageError
 from cellseg_mmdet.engine.prediction_dump import check_output
+from cellseg_mmdet.errors import UsageError
 
 
 def run_training(args: Namespace) -> None:

@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import find_latest_checkpoint
 
 from cellseg_mmdet.engine.distributed import adapt_model_wrapper, revert_sync_bn
-from cellseg_mmdet.engine.errors import UsageError
+from cellseg_mmdet.errors import UsageError
 
 EVALUATORS = ("val_evaluator", "test_evaluator")
 

@@ -20,7 +20,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
 
-from cellseg_mmdet.engine.errors import UsageError
+from cellseg_mmdet.errors import UsageError
 
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 

@@ -12,7 +12,7 @@ from mmdet.evaluation import DumpDetResults
 from mmdet.registry import METRICS
 from mmengine.logging import print_log
 
-from cellseg_mmdet.engine.errors import UsageError
+from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.fileio import atomic_write
 
 SUFFIXES = (".pkl", ".pickle")

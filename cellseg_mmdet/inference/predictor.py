@@ -15,7 +15,7 @@ from mmengine.device import get_device
 from mmengine.runner import load_checkpoint
 
 from cellseg_mmdet.engine import load_config, prepare_model_cfg, register_checkpoint_loaders
-from cellseg_mmdet.engine.errors import CheckpointError, UsageError
+from cellseg_mmdet.errors import CheckpointError, UsageError
 from cellseg_mmdet.postprocess import build_pipeline
 from cellseg_mmdet.postprocess.from_config import class_names
 from cellseg_mmdet.predictions import ImagePrediction, from_dump_entry

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from cellseg_mmdet.engine import commands
 from cellseg_mmdet.engine.config import load_config, set_work_dir, share_postprocess
-from cellseg_mmdet.engine.errors import UsageError
+from cellseg_mmdet.errors import UsageError
 
 STEPS = [{"type": "ScoreThreshold", "score_thr": 0.3}, {"type": "RemoveOverlaps"}]
 

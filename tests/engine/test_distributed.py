@@ -10,7 +10,7 @@ from mmengine.config import Config
 from cellseg_mmdet.engine import distributed
 from cellseg_mmdet.engine.config import prepare_model_cfg
 from cellseg_mmdet.engine.distributed import process_group
-from cellseg_mmdet.engine.errors import UsageError
+from cellseg_mmdet.errors import UsageError
 
 RANK_NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 SYNC_BN_MODEL = {

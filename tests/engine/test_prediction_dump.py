@@ -10,8 +10,8 @@ import torch
 from mmdet.registry import METRICS
 from pycocotools import mask as coco_mask
 
-from cellseg_mmdet.engine.errors import UsageError
 from cellseg_mmdet.engine.prediction_dump import DumpPredictions, check_output
+from cellseg_mmdet.errors import UsageError
 
 
 def prediction(img_id: int) -> dict:

@@ -12,7 +12,7 @@ from mmcv.transforms import Compose
 from mmdet.registry import MODELS
 
 from cellseg_mmdet.engine import load_config, prepare_model_cfg
-from cellseg_mmdet.engine.errors import CheckpointError, UnsafeCheckpointError, UsageError
+from cellseg_mmdet.errors import CheckpointError, UnsafeCheckpointError, UsageError
 from cellseg_mmdet.inference import Predictor, read_image
 from cellseg_mmdet.inference.predictor import array_pipeline
 from cellseg_mmdet.predictions import ImagePrediction, from_dump_entry

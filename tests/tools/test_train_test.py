@@ -3,12 +3,32 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from cellseg_mmdet.engine.checkpoint import read_checkpoint
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_fault_of_the_data_is_told_in_one_line(tmp_path):
+    config = ROOT / "configs/mask_rcnn/mask-rcnn_r18_fpn_demo_synthetic.py"
+    result = subprocess.run(
+        [sys.executable, ROOT / "tools/train.py", config, "--work-dir", tmp_path],
+        env=os.environ | {"CELLSEG_DATA": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "error: " in result.stderr
+    assert "train_fold0.json: no such annotation file" in result.stderr
 
 
 class Bomb:

@@ -11,3 +11,7 @@ class CheckpointError(RuntimeError):
 
 class UnsafeCheckpointError(CheckpointError):
     """A checkpoint that asks for more than weights and mmengine's own records."""
+
+
+# What a tool tells in one line; any other error is a fault of ours, and keeps its traceback.
+USER_ERRORS = (UsageError, CheckpointError, FileNotFoundError, NotADirectoryError)
