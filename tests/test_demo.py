@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -211,7 +212,8 @@ def test_truth_scores_one_and_is_drawn(tmp_path: Path, monkeypatch: pytest.Monke
     write_dataset(tmp_path / "data", 0, 3, height=96, width=128, workers=1)
     records = read_sartorius(tmp_path / "data/test.csv", tmp_path / "data/test", workers=1).records
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(demo, "load_predictions", lambda _: from_records(records))
+    one_class = [replace(record, categories=("cell",) * len(record.masks)) for record in records]
+    monkeypatch.setattr(demo, "load_predictions", lambda _: from_records(one_class))
     scores = demo.score_and_draw(Path("unused"), tmp_path / "data", tmp_path / "overlays")
     assert scores == dict.fromkeys(scores, 1.0) and len(scores) == 4
     drawn = sorted(path.stem for path in (tmp_path / "overlays").iterdir())

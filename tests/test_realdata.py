@@ -105,7 +105,7 @@ def test_submission_of_the_truth_is_the_csv_where_cells_do_not_overlap(
         alone = [text for index, text in enumerate(strings[image_id]) if index not in overlapping]
         assert submitted[image_id].issuperset(alone)
         num_alone += len(alone)
-    assert num_alone > 9_000
+    assert num_alone > 5_000  # of 15,862; a shared pixel is enough to be left out
 
 
 def test_label_maps_hold_the_masks_of_the_csv_but_for_overlaps(

@@ -97,7 +97,7 @@ def test_classes_are_those_of_the_checkpoint_else_of_the_config(
 ) -> None:
     assert predictor.classes == CLASSES
     without = Predictor(CONFIG, str(save_weights(tmp_path / "bare.pth")), device="cpu")
-    assert without.classes == tuple(without.cfg.metainfo.classes)
+    assert without.classes == tuple(without.cfg.test_dataloader.dataset.metainfo.classes)
 
 
 def test_postprocess_is_the_list_of_the_config(checkpoint: Path, image_file: Path) -> None:

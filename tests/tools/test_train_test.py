@@ -12,7 +12,6 @@ import torch
 
 from cellseg_mmdet.engine.checkpoint import read_checkpoint
 
-
 ROOT = Path(__file__).parents[2]
 
 
