@@ -13,9 +13,10 @@ def run_tool(main: Callable[[], int | None], *expected: type[BaseException]) -> 
         main: the tool; None counts as success.
         expected: errors whose message is all that is needed, besides `ValueError` and `OSError`.
     """
+    told_in_a_line: tuple[type[BaseException], ...] = (ValueError, OSError, *expected)
     try:
         sys.exit(main())
-    except (ValueError, OSError, *expected) as error:
+    except told_in_a_line as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
