@@ -7,8 +7,8 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-# 48 epochs = 576 iterations * 2 images / 24 training images
-max_epochs = 48
+# 42 epochs = 504 iterations * 2 images / 24 training images
+max_epochs = 42
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [_base_.warm_up, dict(_base_.cosine, end=max_epochs, T_max=max_epochs)]
 
