@@ -1,23 +1,16 @@
-_base_ = [
-    "../_base_/models/mask-rcnn_r18_fpn_small.py",
-    "../_base_/datasets/synthetic.py",
-    "../_base_/datasets/crops.py",
-    "../_base_/datasets/one_class.py",
-    "../_base_/schedules/schedule_scratch.py",
-    "../_base_/default_runtime.py",
-]
+# The CPU config on what tools/dataset_converters/synthetic.py draws: the layout and classes of Sartorius.
+_base_ = "./mask-rcnn_r18_fpn_cpu_sartorius.py"
+
+data_root = "{{$CELLSEG_DATA:data}}/synthetic/"
 
 # 42 epochs = 504 iterations * 2 images / 24 training images
 max_epochs = 42
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [_base_.warm_up, dict(_base_.cosine, end=max_epochs, T_max=max_epochs)]
 
-train_pipeline = _base_.crop_pipeline
-test_pipeline = _base_.whole_image_pipeline
-
-train_dataloader = dict(dataset=dict(_base_.one_class_data, pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(_base_.one_class_data, pipeline=test_pipeline))
+train_dataloader = dict(dataset=dict(data_root=data_root))
+val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader
 
-val_evaluator = dict(single_class="cell")
+val_evaluator = dict(ann_file=f"{data_root}annotations/val_fold{_base_.fold}.json")
 test_evaluator = val_evaluator if _base_.test_split == "val" else []

@@ -333,54 +333,6 @@ class TestRefusesAtStart:
             build(root, ann_file="")
 
 
-class TestFolderWithoutAnnotations:
-    PIPELINE = (
-        {"type": "LoadImageFromFile"},
-        {"type": "PackDetInputs", "meta_keys": ("img_id", "img_path", "ori_shape", "cell_type")},
-    )
-
-    def build(self, root, **options):
-        return build(
-            root,
-            ann_file="",
-            data_prefix={"img": "test/"},
-            test_mode=True,
-            pipeline=list(self.PIPELINE),
-            **options,
-        )
-
-    def test_lists_its_images_by_name(self, root):
-        folder = root / "test"
-        folder.mkdir()
-        sizes = {"b.png": (4, 6), "a.tif": (8, 5), "c.jpg": (3, 3)}
-        for name, (height, width) in sizes.items():
-            cv2.imwrite(str(folder / name), np.zeros((height, width), np.uint8))
-        (folder / "notes.txt").write_text("no image")
-        dataset = self.build(root)
-        infos = [dataset.get_data_info(number) for number in range(len(dataset))]
-        assert [(i["img_id"], i["img_path"], i["height"], i["width"]) for i in infos] == [
-            (1, str(folder / "a.tif"), 8, 5),
-            (2, str(folder / "b.png"), 4, 6),
-            (3, str(folder / "c.jpg"), 3, 3),
-        ]
-        sample = dataset[0]["data_samples"]
-        assert (sample.img_id, sample.ori_shape, sample.cell_type) == (1, (8, 5), None)
-        assert dataset.metainfo["classes"] == CLASSES
-
-    def test_works_with_a_single_class(self, root):
-        (root / "test").mkdir()
-        cv2.imwrite(str(root / "test" / "a.png"), np.zeros((4, 4), np.uint8))
-        dataset = self.build(root, metainfo=None, single_class="cell")
-        assert dataset.metainfo["classes"] == ("cell",)
-
-    def test_refuses_a_missing_or_empty_folder(self, root):
-        with pytest.raises(NotADirectoryError, match="test"):
-            self.build(root)
-        (root / "test").mkdir()
-        with pytest.raises(ValueError, match="no image in it"):
-            self.build(root)
-
-
 def test_mmdets_coco_metric_scores_its_own_cells_perfectly(root):
     import torch
     from mmdet.registry import METRICS
