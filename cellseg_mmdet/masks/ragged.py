@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
@@ -28,10 +30,12 @@ def segment_sums(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     return np.diff(offsets_from_lengths(values)[offsets])
 
 
-def segment_reduce(ufunc: np.ufunc, values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def segment_reduce(
+    ufunc: np.ufunc, values: np.ndarray, offsets: np.ndarray, dtype: Any = None
+) -> np.ndarray:
     """Reduce each segment with ``ufunc``; 0 where a segment is empty (``reduceat`` alone would read a neighbour)."""
-    out = np.zeros(len(offsets) - 1, dtype=values.dtype)
+    out = np.zeros(len(offsets) - 1, dtype=dtype or values.dtype)
     filled = np.diff(offsets) > 0
     if filled.any():
-        out[filled] = ufunc.reduceat(values, offsets[:-1][filled])
+        out[filled] = ufunc.reduceat(values, offsets[:-1][filled], dtype=dtype)
     return out

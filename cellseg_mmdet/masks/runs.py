@@ -132,7 +132,7 @@ class Runs:
         if order == "row":
             # Row-major runs of an image are the column-major runs of its transpose.
             return cls(starts, lengths, offsets, width, height).transposed()
-        return cls._from_sorted(starts, lengths, offsets, height, width)
+        return cls.from_sorted(starts, lengths, offsets, height, width)
 
     def to_strings(self, *, order: PixelOrder) -> list[str]:
         """Write one ``start length`` string per instance, with runs as long as they can be; '' where empty."""
@@ -243,15 +243,15 @@ class Runs:
         foreground = (np.arange(len(counts)) - np.repeat(offsets[:-1], np.diff(offsets))) % 2 == 1
         foreground &= counts > 0
         num_runs = segment_sums(foreground.astype(np.int64), offsets)
-        return cls._from_sorted(
+        return cls.from_sorted(
             begin[foreground], counts[foreground], offsets_from_lengths(num_runs), height, width
         )
 
     @classmethod
-    def _from_sorted(
+    def from_sorted(
         cls, starts: np.ndarray, lengths: np.ndarray, offsets: np.ndarray, height: int, width: int
     ) -> Runs:
-        """Build from sorted runs that may touch each other: those are joined."""
+        """Build from runs that are sorted within each instance and may touch each other: those are joined."""
         owner = segment_ids(offsets)
         touches = np.zeros(len(starts), dtype=bool)
         touches[1:] = (starts[1:] == starts[:-1] + lengths[:-1]) & (owner[1:] == owner[:-1])
