@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellseg_mmdet.masks.ragged import ragged_arange, segment_ids, segment_reduce
-from cellseg_mmdet.masks.roi_sampling import bitmap_offsets, box_sizes, normalised
+from cellseg_mmdet.masks.roi_sampling import addresses, bitmap_offsets, columns_of, normalised
 from cellseg_mmdet.masks.runs import Runs
 
 if TYPE_CHECKING:
@@ -104,10 +104,10 @@ class RoIBitmaps:
         """Decode runs, in tight boxes."""
         boxes = runs.boxes
         owner = segment_ids(runs.offsets)
-        height = (boxes[:, 3] - boxes[:, 1])[owner]
+        origin, stride = addresses(boxes)
         x, y = np.divmod(runs.starts, max(runs.height, 1))
         # A run that goes on at the top of the next column makes its box as high as the image: it is one run there too.
-        begins = bitmap_offsets(boxes)[owner] + (x - boxes[owner, 0]) * height + y - boxes[owner, 1]
+        begins = origin[owner] + x * stride[owner] + y
         bitmaps = np.zeros(bitmap_offsets(boxes)[-1], dtype=np.uint8)
         bitmaps[ragged_arange(begins, runs.lengths)] = 1
         return cls(boxes, bitmaps, runs.height, runs.width)
@@ -117,7 +117,10 @@ class RoIBitmaps:
         bitmaps = (
             self.bitmaps.view(np.bool_) if self.bitmaps.dtype == np.uint8 else self.bitmaps > 0
         )
-        begins, ends = _run_bounds(bitmaps, self._column_begins())
+        origin, stride = addresses(self.boxes)
+        column_owner, column_x = columns_of(self.boxes)
+        column_begins = origin[column_owner] + column_x * stride[column_owner]
+        begins, ends = _run_bounds(bitmaps, column_begins + self.boxes[column_owner, 1])
         owner = np.searchsorted(self.offsets, begins, side="right") - 1
         x1, y1 = self.boxes[owner, 0], self.boxes[owner, 1]
         x, y = np.divmod(begins - self.offsets[owner], self.boxes[owner, 3] - y1)
@@ -203,11 +206,6 @@ class RoIBitmaps:
             np.concatenate([getattr(part, name) for part in masks]) for name in ("boxes", "bitmaps")
         )
         return cls(boxes, bitmaps, *sizes.pop())
-
-    def _column_begins(self) -> np.ndarray:
-        width, height = box_sizes(self.boxes)
-        column = ragged_arange(np.zeros_like(width), width)
-        return np.repeat(self.offsets[:-1], width) + column * np.repeat(height, width)
 
 
 def _run_bounds(pixels: np.ndarray, column_begins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,7 @@ class RoIMasks(RoIBitmaps):
         Raises:
             ValueError: for another interpolation, or a size without pixels.
         """
-        if interpolation != "nearest":
-            raise ValueError(f"masks are resized with 'nearest'; got {interpolation!r}")
+        _check_choice("interpolation", interpolation, "nearest")
         new_height, new_width = out_shape
         if new_height < 1 or new_width < 1:
             raise ValueError(f"masks cannot be resized to {new_height} x {new_width}")
@@ -57,10 +57,7 @@ class RoIMasks(RoIBitmaps):
 
     def flip(self, flip_direction: str = "horizontal") -> RoIMasks:
         """Mirror 'horizontal', 'vertical' or 'diagonal', which is both."""
-        if flip_direction not in ("horizontal", "vertical", "diagonal"):
-            raise ValueError(
-                f"flip_direction must be 'horizontal', 'vertical' or 'diagonal'; got {flip_direction!r}"
-            )
+        _check_choice("flip_direction", flip_direction, "horizontal", "vertical", "diagonal")
         boxes = self.boxes.copy()
         source_x: np.ndarray = np.arange(self.width)
         source_y: np.ndarray = np.arange(self.height)
@@ -101,9 +98,7 @@ class RoIMasks(RoIBitmaps):
     def expand(self, expanded_h: int, expanded_w: int, top: int, left: int) -> RoIMasks:
         """Put the image into a larger one, its corner at (top, left)."""
         boxes = self.boxes + np.array([left, top, left, top])
-        return RoIMasks(
-            np.where(self._has_box[:, None], boxes, 0), self.bitmaps, expanded_h, expanded_w
-        )
+        return RoIMasks(boxes, self.bitmaps, expanded_h, expanded_w)
 
     def crop(self, bbox: np.ndarray) -> RoIMasks:
         """Cut the window ``bbox`` (4,) xyxy, clipped to the image, out of it; one pixel wide and high at least."""
@@ -115,13 +110,8 @@ class RoIMasks(RoIBitmaps):
             [np.maximum(self.boxes[:, :2], window[:2]), np.minimum(self.boxes[:, 2:], window[2:])],
             axis=1,
         )
-        cut = self._window(normalised(inside))
-        return RoIMasks(
-            np.where(cut._has_box[:, None], cut.boxes - [x1, y1, x1, y1], 0),
-            cut.bitmaps,
-            height,
-            width,
-        )
+        cut = self._window(inside)
+        return RoIMasks(cut.boxes - [x1, y1, x1, y1], cut.bitmaps, height, width)
 
     def translate(
         self,
@@ -140,6 +130,7 @@ class RoIMasks(RoIBitmaps):
             border_value: must be 0.
             interpolation: 'nearest' or 'bilinear'.
         """
+        _check_choice("direction", direction, "horizontal", "vertical", "both")
         both = offset if isinstance(offset, tuple) else (offset, offset)
         right = 0 if direction == "vertical" else both[0]
         down = 0 if direction == "horizontal" else both[1]
@@ -157,6 +148,7 @@ class RoIMasks(RoIBitmaps):
         interpolation: Interpolation = "bilinear",
     ) -> RoIMasks:
         """Shear by ``magnitude`` 'horizontal' or 'vertical'; ``out_shape`` must be the size of the image."""
+        _check_choice("direction", direction, "horizontal", "vertical")
         self._check_shape(out_shape)
         matrix = np.eye(2, 3, dtype=np.float32)
         matrix[(0, 1) if direction == "horizontal" else (1, 0)] = magnitude
@@ -176,12 +168,13 @@ class RoIMasks(RoIBitmaps):
         ``out_shape`` must be the size of the image. The direction is that of mmcv's ``imrotate``.
         """
         self._check_shape(out_shape)
+        if not scale:
+            raise ValueError("masks cannot be scaled by 0")
         x, y = center or ((self.width - 1) * 0.5, (self.height - 1) * 0.5)
         x, y = float(np.float32(x)), float(np.float32(y))  # OpenCV's Point2f
         # cv2.getRotationMatrix2D(center, -angle, scale)
-        cos, sin = (
-            scale * ratio for ratio in (np.cos(-angle * np.pi / 180), np.sin(-angle * np.pi / 180))
-        )
+        radians = -angle * (math.pi / 180)
+        cos, sin = scale * math.cos(radians), scale * math.sin(radians)
         matrix = np.array(
             [[cos, sin, (1 - cos) * x - sin * y], [-sin, cos, sin * x + (1 - cos) * y]]
         )
@@ -190,15 +183,18 @@ class RoIMasks(RoIBitmaps):
     def remap(self, source_x: np.ndarray, source_y: np.ndarray) -> RoIMasks:
         """Take each pixel from the pixel that the maps name, 0 where that is outside the image.
 
+        The cost grows with the longest way in the maps: this is for the few pixels of an elastic deformation.
+
         Args:
             source_x: (height, width) int, column that each pixel comes from.
             source_y: (height, width) int, row.
         """
-        reach_x = int(np.abs(source_x - np.arange(self.width)).max(initial=0))
-        reach_y = int(np.abs(source_y - np.arange(self.height)[:, None]).max(initial=0))
-        boxes = self.boxes + np.array([-reach_x, -reach_y, reach_x, reach_y])
+        for shape in (source_x.shape, source_y.shape):
+            self._check_shape(shape)
+        left, right = _reach(source_x - np.arange(self.width))
+        top, bottom = _reach(source_y - np.arange(self.height)[:, None])
+        boxes = self.boxes + np.array([left, top, right, bottom])
         boxes = boxes.clip(0, [self.width, self.height, self.width, self.height])
-        boxes = np.where(self._has_box[:, None], boxes, 0)
         bitmaps = roi_sampling.gather_map(self.boxes, self.bitmaps, boxes, source_x, source_y)
         return RoIMasks(boxes, bitmaps, self.height, self.width).tightened()
 
@@ -245,10 +241,6 @@ class RoIMasks(RoIBitmaps):
 
     # ---------------------------------------------------------------- inside
 
-    @property
-    def _has_box(self) -> np.ndarray:
-        return self.boxes[:, 2] > self.boxes[:, 0]
-
     def _window(self, boxes: np.ndarray) -> RoIMasks:
         """Return the part of each mask in a box inside its own."""
         return self._gather(boxes, np.arange(self.width), np.arange(self.height))
@@ -263,10 +255,7 @@ class RoIMasks(RoIBitmaps):
     ) -> RoIMasks:
         if border_value != 0:
             raise ValueError(f"masks have 0 outside the image; got border_value={border_value}")
-        if interpolation not in ("nearest", "bilinear"):
-            raise ValueError(
-                f"interpolation must be 'nearest' or 'bilinear'; got {interpolation!r}"
-            )
+        _check_choice("interpolation", interpolation, "nearest", "bilinear")
         boxes = roi_sampling.affine_boxes(self.boxes, matrix, self.height, self.width)
         bitmaps = roi_sampling.gather_affine(self.boxes, self.bitmaps, boxes, matrix, interpolation)
         return RoIMasks(boxes, bitmaps, self.height, self.width).tightened()
@@ -276,3 +265,13 @@ class RoIMasks(RoIBitmaps):
             raise ValueError(
                 f"out_shape {tuple(out_shape)} is not that of the masks, {(self.height, self.width)}"
             )
+
+
+def _reach(shift: np.ndarray) -> tuple[int, int]:
+    """Return how far the begin and the end of a box move when its pixels are fetched from ``shift`` pixels away."""
+    return -int(shift.max()), -int(shift.min())
+
+
+def _check_choice(name: str, value: str, *allowed: str) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}; got {value!r}")

@@ -16,7 +16,7 @@ from cellseg_mmdet.masks.ragged import offsets_from_lengths, ragged_arange
 Interpolation = Literal["nearest", "bilinear"]
 
 # Pixels looked up at once: their index arrays then stay in the cache.
-_PIXELS_AT_ONCE = 1 << 17
+_PIXELS_AT_ONCE = 1 << 16
 
 # cv2.warpAffine: 10 fractional bits for the sum of products, 5 for the weights of bilinear interpolation.
 _COORDINATE_BITS, _WEIGHT_BITS = 10, 5
@@ -31,6 +31,18 @@ def bitmap_offsets(boxes: np.ndarray) -> np.ndarray:
     """Return offsets (N + 1,) of the bitmaps of boxes (N, 4) in their flat buffer."""
     width, height = box_sizes(boxes)
     return offsets_from_lengths(width * height)
+
+
+def addresses(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (N,) each: pixel (x, y) of the image is at ``origin + x * stride + y`` of the flat buffer."""
+    stride = boxes[:, 3] - boxes[:, 1]
+    return bitmap_offsets(boxes)[:-1] - boxes[:, 0] * stride - boxes[:, 1], stride
+
+
+def columns_of(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return box and x (C,) of all columns of boxes (N, 4), in the order of their bitmaps."""
+    width = boxes[:, 2] - boxes[:, 0]
+    return np.repeat(np.arange(len(boxes)), width), ragged_arange(boxes[:, 0], width)
 
 
 def normalised(boxes: np.ndarray) -> np.ndarray:
@@ -60,37 +72,27 @@ def gather_axes(
         source_x: (new width,) int64.
         source_y: (new height,) int64.
     """
-    offsets, new_offsets = bitmap_offsets(boxes), bitmap_offsets(new_boxes)
-    stride = boxes[:, 3] - boxes[:, 1]
-    # Index of the pixel (x=0, y=0) of the image, were it in the bitmap.
-    origin = offsets[:-1] - boxes[:, 0] * stride - boxes[:, 1]
-    new_width, new_height = box_sizes(new_boxes)
-    out = np.empty(new_offsets[-1], dtype=bitmaps.dtype)
-    for part in _parts(new_offsets):
-        column_x = source_x[ragged_arange(new_boxes[part, 0], new_width[part])]
-        column_origin, column_stride, first_row, num_rows = (
-            np.repeat(values[part], new_width[part])
-            for values in (origin, stride, new_boxes[:, 1], new_height)
-        )
-        index = np.repeat(column_origin + column_x * column_stride, num_rows)
-        index += source_y[ragged_arange(first_row, num_rows)]
-        out[new_offsets[part.start] : new_offsets[part.stop]] = bitmaps[index]
+    origin, stride = addresses(boxes)
+    _, num_rows = box_sizes(new_boxes)
+    out = np.empty(bitmap_offsets(new_boxes)[-1], dtype=bitmaps.dtype)
+    for part, owner, x in _column_parts(new_boxes):
+        count = num_rows[owner]
+        index = np.repeat(origin[owner] + source_x[x] * stride[owner], count)
+        index += source_y[ragged_arange(new_boxes[owner, 1], count)]
+        out[part] = bitmaps[index]
     return out
 
 
 def gather_transposed(boxes: np.ndarray, bitmaps: np.ndarray) -> np.ndarray:
     """Look up the bitmaps with rows and columns exchanged."""
-    offsets = bitmap_offsets(boxes)
-    width, height = box_sizes(boxes)
+    origin, stride = addresses(boxes)
+    num_columns, _ = box_sizes(boxes)
     out = np.empty_like(bitmaps)
-    for part in _parts(offsets):
-        num_columns, stride = (np.repeat(side[part], height[part]) for side in (width, height))
-        begin = ragged_arange(offsets[:-1][part], height[part])
-        index = np.repeat(begin, num_columns)
-        index += ragged_arange(np.zeros_like(num_columns), num_columns) * np.repeat(
-            stride, num_columns
-        )
-        out[offsets[part.start] : offsets[part.stop]] = bitmaps[index]
+    for part, owner, y in _column_parts(boxes[:, [1, 0, 3, 2]]):
+        count = num_columns[owner]
+        index = ragged_arange(boxes[owner, 0], count) * np.repeat(stride[owner], count)
+        index += np.repeat(origin[owner] + y, count)
+        out[part] = bitmaps[index]
     return out
 
 
@@ -102,23 +104,23 @@ def gather_map(
     source_y: np.ndarray,
 ) -> np.ndarray:
     """Look up new bitmaps through maps of source columns and rows, each (new height, new width) int; 0 outside."""
-    look_up = _Lookup(boxes, bitmaps)
-    new_offsets = bitmap_offsets(new_boxes)
-    out = np.empty(new_offsets[-1], dtype=bitmaps.dtype)
-    for part in _parts(new_offsets):
-        owner, x, y = _pixels_of(new_boxes, part)
-        out[new_offsets[part.start] : new_offsets[part.stop]] = look_up(
-            owner, source_x[y, x], source_y[y, x]
+    # What is looked up outside the box is looked up in its border, which is 0.
+    boxes, bitmaps = _with_border(boxes, bitmaps)
+    origin, stride = addresses(boxes)
+    left, top, right, bottom = (boxes - [0, 0, 1, 1]).T
+    _, num_rows = box_sizes(new_boxes)
+    map_width = source_x.shape[1]
+    source_x, source_y = source_x.ravel(), source_y.ravel()
+    out = np.empty(bitmap_offsets(new_boxes)[-1], dtype=bitmaps.dtype)
+    for part, owner, x in _column_parts(new_boxes):
+        count = num_rows[owner]
+        x0, y0, x1, y1, first, step = (
+            np.repeat(of_box[owner], count) for of_box in (left, top, right, bottom, origin, stride)
         )
+        at = ragged_arange(new_boxes[owner, 1], count) * map_width + np.repeat(x, count)
+        index = first + np.clip(source_x[at], x0, x1) * step + np.clip(source_y[at], y0, y1)
+        out[part] = bitmaps[index]
     return out
-
-
-def pixel_positions(boxes: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """Yield (slice of the flat buffer, x, y) for all pixels of all bitmaps, some instances at a time."""
-    offsets = bitmap_offsets(boxes)
-    for part in _parts(offsets):
-        _, x, y = _pixels_of(boxes, part)
-        yield slice(offsets[part.start], offsets[part.stop]), x, y
 
 
 def affine_boxes(boxes: np.ndarray, matrix: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -129,8 +131,7 @@ def affine_boxes(boxes: np.ndarray, matrix: np.ndarray, height: int, width: int)
     moved = np.einsum("ij,cjn->cin", matrix[:, :2], corners) + matrix[:, 2:]
     low, high = np.floor(moved.min(axis=0)).T - 1, np.ceil(moved.max(axis=0)).T + 1
     found = np.concatenate([low, high], axis=1).clip(0, [width, height, width, height])
-    is_empty = (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1])
-    return normalised(np.where(is_empty[:, None], 0, found).astype(np.int64))
+    return normalised(found.astype(np.int64))
 
 
 def gather_affine(
@@ -141,20 +142,42 @@ def gather_affine(
     interpolation: Interpolation,
 ) -> np.ndarray:
     """Look up new bitmaps of 0 and 1 as ``cv2.warpAffine`` gives them, ``matrix`` (2, 3) from source to result."""
-    look_up = _Lookup(boxes, bitmaps)
-    new_offsets = bitmap_offsets(new_boxes)
-    out = np.empty(new_offsets[-1], dtype=bitmaps.dtype)
-    right, bottom = new_boxes[:, 2:].max(axis=0, initial=0)
-    fixed_x, fixed_y = _fixed_point_axes(matrix, right, bottom, interpolation)
-    for part in _parts(new_offsets):
-        owner, x, y = _pixels_of(new_boxes, part)
-        at_x, at_y = (along_x[x] + along_y[y] for along_x, along_y in (fixed_x, fixed_y))
-        if interpolation == "nearest":
-            found = look_up(owner, at_x >> _COORDINATE_BITS, at_y >> _COORDINATE_BITS)
-        else:
-            found = _bilinear(look_up, owner, at_x, at_y)
-        out[new_offsets[part.start] : new_offsets[part.stop]] = found
+    is_bilinear = interpolation == "bilinear"
+    if is_bilinear:
+        boxes, bitmaps = _with_border(boxes, bitmaps)
+    origin, stride = addresses(boxes)
+    new_origin, new_stride = addresses(new_boxes)
+    # A bilinear look-up takes the next pixel too, so it starts before the last one.
+    left, top, right, bottom = (boxes - [0, 0, is_bilinear, is_bilinear]).T << _COORDINATE_BITS
+    width, height = new_boxes[:, 2:].max(axis=0, initial=1)
+    (x_of_x, x_of_y), (y_of_x, y_of_y) = _fixed_point_axes(matrix, width, height, interpolation)
+
+    out = np.zeros(bitmap_offsets(new_boxes)[-1], dtype=np.uint8)
+    for _, owner, x in _column_parts(new_boxes):
+        begins_x, ends_x = _span(x_of_y, left[owner] - x_of_x[x], right[owner] - x_of_x[x])
+        begins_y, ends_y = _span(y_of_y, top[owner] - y_of_x[x], bottom[owner] - y_of_x[x])
+        first_row = np.maximum(begins_x, begins_y)
+        num_rows = (np.minimum(ends_x, ends_y) - first_row).clip(min=0)
+
+        y = ragged_arange(first_row, num_rows)
+        at_x = x_of_y[y] + np.repeat(x_of_x[x], num_rows)
+        at_y = y_of_y[y] + np.repeat(y_of_x[x], num_rows)
+        pixel_stride = np.repeat(stride[owner], num_rows)
+        index = (at_x >> _COORDINATE_BITS) * pixel_stride + (at_y >> _COORDINATE_BITS)
+        index += np.repeat(origin[owner], num_rows)
+        found = (
+            _bilinear(bitmaps, index, pixel_stride, at_x, at_y) if is_bilinear else bitmaps[index]
+        )
+        begins = new_origin[owner] + x * new_stride[owner] + first_row
+        out[ragged_arange(begins, num_rows)] = found
     return out
+
+
+def _span(axis: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return begin and end (exclusive) of the indices with ``low <= axis < high``, for a monotonic ``axis``."""
+    if axis[-1] < axis[0]:
+        axis, low, high = -axis, 1 - high, 1 - low
+    return np.searchsorted(axis, low), np.searchsorted(axis, high)
 
 
 def _fixed_point_axes(
@@ -162,8 +185,7 @@ def _fixed_point_axes(
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Return for source x and for source y what a result's column and what its row add, in fixed point."""
     a, b, c, d, e, f = (float(value) for value in matrix.ravel())
-    determinant = a * e - b * d
-    scale = 1.0 / determinant if determinant else 0.0
+    scale = 1.0 / (a * e - b * d)
     a, b, d, e = e * scale, -b * scale, -d * scale, a * scale
     c, f = -a * c - b * f, -d * c - e * f
     bits = 0 if interpolation == "nearest" else _WEIGHT_BITS
@@ -178,55 +200,42 @@ def _fixed_point_axes(
 
 
 def _bilinear(
-    look_up: _Lookup, owner: np.ndarray, at_x: np.ndarray, at_y: np.ndarray
+    bitmaps: np.ndarray,
+    index: np.ndarray,
+    stride: np.ndarray,
+    at_x: np.ndarray,
+    at_y: np.ndarray,
 ) -> np.ndarray:
-    unit = 1 << _WEIGHT_BITS
-    at_x, at_y = (
-        at_x >> (_COORDINATE_BITS - _WEIGHT_BITS),
-        at_y >> (_COORDINATE_BITS - _WEIGHT_BITS),
+    """Return where the mean of the pixel at ``index`` and its next in x, y and both, weighted by position, is half."""
+    one = 1 << _WEIGHT_BITS
+    weight_x, weight_y = (
+        (at >> (_COORDINATE_BITS - _WEIGHT_BITS)) & (one - 1) for at in (at_x, at_y)
     )
-    x, y = at_x >> _WEIGHT_BITS, at_y >> _WEIGHT_BITS
-    weight_x, weight_y = at_x & (unit - 1), at_y & (unit - 1)
-    upper = (unit - weight_x) * look_up(owner, x, y) + weight_x * look_up(owner, x + 1, y)
-    lower = (unit - weight_x) * look_up(owner, x, y + 1) + weight_x * look_up(owner, x + 1, y + 1)
-    return (unit - weight_y) * upper + weight_y * lower >= unit * unit // 2
+    next_x = index + stride
+    upper = (one - weight_x) * bitmaps[index] + weight_x * bitmaps[next_x]
+    lower = (one - weight_x) * bitmaps[index + 1] + weight_x * bitmaps[next_x + 1]
+    return (one - weight_y) * upper + weight_y * lower >= one * one // 2
 
 
-class _Lookup:
-    """Values of single pixels of an instance's bitmap, 0 outside its box."""
-
-    def __init__(self, boxes: np.ndarray, bitmaps: np.ndarray) -> None:
-        self._left, self._top = boxes[:, 0], boxes[:, 1]
-        self._width, self._height = box_sizes(boxes)
-        self._begin = bitmap_offsets(boxes)[:-1]
-        self._bitmaps = bitmaps
-
-    def __call__(self, owner: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        x, y = x - self._left[owner], y - self._top[owner]
-        height = self._height[owner]
-        inside = (x >= 0) & (x < self._width[owner]) & (y >= 0) & (y < height)
-        out = np.zeros(len(owner), dtype=self._bitmaps.dtype)
-        index = self._begin[owner] + x * height + y
-        out[inside] = self._bitmaps[index[inside]]
-        return out
+def _with_border(boxes: np.ndarray, bitmaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return boxes, which then may reach out of the image, and bitmaps with one pixel of 0 around."""
+    new_boxes = boxes + np.array([-1, -1, 1, 1])
+    out = np.zeros(bitmap_offsets(new_boxes)[-1], dtype=bitmaps.dtype)
+    origin, stride = addresses(new_boxes)
+    owner, x = columns_of(boxes)
+    begins = origin[owner] + x * stride[owner] + boxes[owner, 1]
+    out[ragged_arange(begins, stride[owner] - 2)] = bitmaps
+    return new_boxes, out
 
 
-def _pixels_of(boxes: np.ndarray, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (owner, x, y) of all pixels of the boxes ``part``, each (P,), column by column."""
-    width, height = box_sizes(boxes[part])
-    column_owner = np.repeat(np.arange(part.start, part.stop), width)
-    num_rows = np.repeat(height, width)
-    owner = np.repeat(column_owner, num_rows)
-    x = np.repeat(ragged_arange(boxes[part, 0], width), num_rows)
-    y = ragged_arange(boxes[column_owner, 1], num_rows)
-    return owner, x, y
-
-
-def _parts(offsets: np.ndarray) -> Iterator[slice]:
-    """Cut the instances into slices of about `_PIXELS_AT_ONCE` pixels, of one instance at least."""
+def _column_parts(boxes: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Yield (part of the flat buffer, box and x of each column in it), about `_PIXELS_AT_ONCE` pixels at a time."""
+    owner, x = columns_of(boxes)
+    _, height = box_sizes(boxes)
+    offsets = offsets_from_lengths(height[owner])
     begin = 0
-    while begin < len(offsets) - 1:
+    while begin < len(owner):
         reach = np.searchsorted(offsets, offsets[begin] + _PIXELS_AT_ONCE, side="right") - 1
         end = max(int(reach), begin + 1)
-        yield slice(begin, end)
+        yield slice(offsets[begin], offsets[end]), owner[begin:end], x[begin:end]
         begin = end
