@@ -13,6 +13,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from cellseg_mmdet import __version__
+from cellseg_mmdet.converters.layouts import parse_coco, parse_mmdet
 from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.fileio import atomic_write, sha256_of
 from cellseg_mmdet.masks import Runs
@@ -198,11 +199,35 @@ def read_annotations(path: str | os.PathLike[str]) -> list[ImageRecord]:
     """
     suffix = Path(path).suffix.lower()
     if suffix == ".json":
-        return _from_coco(load_json(path), path)
-    if suffix in (".pkl", ".pickle"):
-        return _from_mmdet(load_pickle(path), path)
-    raise ValueError(
-        f"{path}: annotation files end with .json (COCO) or .pkl, .pickle (MMDetection)"
+        classes, images = parse_coco(load_json(path), str(path))
+    elif suffix in (".pkl", ".pickle"):
+        classes, images = parse_mmdet(load_pickle(path), str(path))
+    else:
+        raise ValueError(
+            f"{path}: annotation files end with .json (COCO) or .pkl, .pickle (MMDetection)"
+        )
+    return [_to_record(image, classes, path) for image in images]
+
+
+def _to_record(
+    image: dict[str, Any], classes: tuple[str, ...], path: str | os.PathLike[str]
+) -> ImageRecord:
+    where = f"{path}: image {image['img_id']} ({image['img_path']})"
+    instances = image["instances"]
+    unmasked = [number for number, instance in enumerate(instances) if "mask" not in instance]
+    if unmasked:
+        raise ValueError(f"{where}: instance {unmasked[0]} has no mask")
+    height, width = int(image["height"]), int(image["width"])
+    return ImageRecord(
+        file_name=image["img_path"],
+        height=height,
+        width=width,
+        masks=segmentations_to_runs(
+            [instance["mask"] for instance in instances], height, width, where=where
+        ),
+        categories=tuple(classes[instance["bbox_label"]] for instance in instances),
+        cell_type=image["cell_type"],
+        group=image["group"],
     )
 
 
@@ -212,86 +237,6 @@ def load_json(path: str | os.PathLike[str]) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON (cut off?): {error}") from error
-
-
-def _from_coco(content: Any, path: str | os.PathLike[str]) -> list[ImageRecord]:
-    missing = [
-        key for key in ("images", "annotations", "categories") if key not in _as_dict(content)
-    ]
-    if missing:
-        raise ValueError(
-            f"{path} is not a COCO annotation file: it has no {', '.join(map(repr, missing))}"
-        )
-    names = {category["id"]: category["name"] for category in content["categories"]}
-    of_image: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
-    for annotation in content["annotations"]:
-        where = f"{path}: annotation {annotation.get('id')}"
-        if annotation["image_id"] not in of_image:
-            raise ValueError(
-                f"{where} is of image {annotation['image_id']}, which the file does not list"
-            )
-        if annotation["category_id"] not in names:
-            raise ValueError(
-                f"{where} has category {annotation['category_id']}; the file lists {sorted(names)}"
-            )
-        of_image[annotation["image_id"]].append(annotation)
-    records = []
-    for image in content["images"]:
-        annotations = of_image[image["id"]]
-        height, width = int(image["height"]), int(image["width"])
-        records.append(
-            ImageRecord(
-                file_name=image["file_name"],
-                height=height,
-                width=width,
-                masks=segmentations_to_runs(
-                    [annotation["segmentation"] for annotation in annotations],
-                    height,
-                    width,
-                    where=f"{path}: image {image['id']} ({image['file_name']})",
-                ),
-                categories=tuple(names[annotation["category_id"]] for annotation in annotations),
-                cell_type=image.get("cell_type"),
-                group=image.get("group"),
-            )
-        )
-    return records
-
-
-def _from_mmdet(content: Any, path: str | os.PathLike[str]) -> list[ImageRecord]:
-    missing = [key for key in ("metainfo", "data_list") if key not in _as_dict(content)]
-    if missing:
-        hint = " It looks like the list that mmdet 2.x reads: convert it with mmdet_pickle.py --from-v2."
-        raise ValueError(
-            f"{path} is not an MMDetection 3.x annotation file: it has no {', '.join(map(repr, missing))}."
-            + (hint if isinstance(content, list) else "")
-        )
-    classes = content["metainfo"]["classes"]
-    records = []
-    for entry in content["data_list"]:
-        height, width = int(entry["height"]), int(entry["width"])
-        where = f"{path}: image {entry['img_path']}"
-        labels = [instance["bbox_label"] for instance in entry["instances"]]
-        wrong = [label for label in labels if not 0 <= label < len(classes)]
-        if wrong:
-            raise ValueError(f"{where} has label {wrong[0]}; the file lists {len(classes)} classes")
-        records.append(
-            ImageRecord(
-                file_name=entry["img_path"],
-                height=height,
-                width=width,
-                masks=segmentations_to_runs(
-                    [instance["mask"] for instance in entry["instances"]],
-                    height,
-                    width,
-                    where=where,
-                ),
-                categories=tuple(classes[label] for label in labels),
-                cell_type=entry.get("cell_type"),
-                group=entry.get("group"),
-            )
-        )
-    return records
 
 
 def segmentations_to_runs(
@@ -323,7 +268,3 @@ def _rasterise(polygons: Sequence[Sequence[float]], height: int, width: int) -> 
             np.zeros(0, np.int64), np.zeros(0, np.int64), 1, height, width
         ).to_coco()[0]
     return coco_mask.merge(coco_mask.frPyObjects(usable, height, width))
-
-
-def _as_dict(content: Any) -> dict[str, Any]:
-    return content if isinstance(content, dict) else {}

@@ -105,7 +105,8 @@ def load_label_map(path: str | os.PathLike[str]) -> np.ndarray:
         ValueError: naming the file, if it is damaged, holds several arrays and no ``arr_0``, or no label map.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Opened here: of a file that is no archive, np.load would leave its own handle open.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             names = arrays.files
             if "arr_0" not in names and len(names) != 1:
                 raise ValueError(f"expected an array named arr_0 or a single array, found {names}")

@@ -13,15 +13,17 @@ from mmdet.registry import DATASETS
 from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
 
+from cellseg_mmdet.converters import layouts
 from cellseg_mmdet.converters.annotations import load_json
-from cellseg_mmdet.datasets import sources
+from cellseg_mmdet.datasets.sources import from_folder
+from cellseg_mmdet.datasets.transforms import LoadRoIAnnotations
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.safe_pickle import load_pickle
 
 _READERS = {
-    ".json": (load_json, sources.from_coco),
-    ".pkl": (load_pickle, sources.from_mmdet),
-    ".pickle": (load_pickle, sources.from_mmdet),
+    ".json": (load_json, layouts.parse_coco),
+    ".pkl": (load_pickle, layouts.parse_mmdet),
+    ".pickle": (load_pickle, layouts.parse_mmdet),
 }
 
 
@@ -71,7 +73,7 @@ class CellDataset(BaseDetDataset):
         """Return the checked images of the annotation file, or of the image folder where there is none."""
         if not self.ann_file and self.test_mode:
             self._set_classes(None)
-            images = sources.from_folder(self.data_prefix["img"])
+            images = from_folder(self.data_prefix["img"])
         else:
             images = self._read_annotation_file()
         for image in images:
@@ -191,10 +193,12 @@ class CellDataset(BaseDetDataset):
             for step in self.pipeline.transforms
             if isinstance(step, LoadAnnotations) and step.with_mask
         ]
-        polygons_only = any(not step.poly2mask for step in loaders)
+        polygons_only = any(
+            not step.poly2mask for step in loaders if not isinstance(step, LoadRoIAnnotations)
+        )
         for image, instance in _instances(images):
             mask = instance.get("mask")
-            if mask is None:
+            if not mask:  # none, or no polygon
                 if loaders:
                     raise UsageError(
                         f"{self._where(image)} has no mask but the pipeline loads masks; convert with masks"
@@ -205,7 +209,7 @@ class CellDataset(BaseDetDataset):
             if polygons_only:
                 raise UsageError(
                     f"{self._where(image)} has an RLE mask, which LoadAnnotations(poly2mask=False) "
-                    "would silently ignore; set poly2mask=True in the pipeline"
+                    "would silently ignore; use LoadRoIAnnotations, or set poly2mask=True"
                 )
             if tuple(mask["size"]) != (image["height"], image["width"]):
                 raise UsageError(

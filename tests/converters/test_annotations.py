@@ -25,11 +25,18 @@ def coco(**changes: object) -> dict:
         "images": [{"id": 5, "file_name": "a.png", "height": 8, "width": 10}],
         "categories": [{"id": 3, "name": "cell"}],
         "annotations": [
-            {"id": 1, "image_id": 5, "category_id": 3, "segmentation": [[1, 1, 5, 1, 5, 4, 1, 4]]},
+            {
+                "id": 1,
+                "image_id": 5,
+                "category_id": 3,
+                "bbox": [1, 1, 4, 3],
+                "segmentation": [[1, 1, 5, 1, 5, 4, 1, 4]],
+            },
             {
                 "id": 2,
                 "image_id": 5,
                 "category_id": 3,
+                "bbox": [0, 0, 1, 2],
                 "segmentation": {"size": [8, 10], "counts": [0, 2, 78]},
             },
         ],
@@ -53,12 +60,16 @@ def test_polygons_and_plain_counts(tmp_path: Path) -> None:
     [
         ({"images": []}, "no 'annotations', 'categories'"),
         (
-            coco(annotations=[{"id": 9, "image_id": 6, "category_id": 3}]),
-            "annotation 9 is of image 6",
+            coco(annotations=[{"id": 9, "image_id": 6, "category_id": 3, "bbox": [0, 0, 1, 1]}]),
+            "annotation 9 belongs to image_id 6",
         ),
         (
             coco(annotations=[{"id": 9, "image_id": 5, "category_id": 4}]),
-            r"annotation 9 has category 4",
+            "annotation 9 has category_id 4",
+        ),
+        (
+            coco(annotations=[{"id": 9, "image_id": 5, "category_id": 3}]),
+            "annotation 9 has no bbox",
         ),
         (
             coco(
@@ -66,6 +77,7 @@ def test_polygons_and_plain_counts(tmp_path: Path) -> None:
                     {
                         "image_id": 5,
                         "category_id": 3,
+                        "bbox": [0, 0, 1, 1],
                         "segmentation": {"size": [1, 1], "counts": "1"},
                     }
                 ]

@@ -141,7 +141,6 @@ def test_both_formats_give_the_same_data_info(root):
     coco, mmdet = build(root), build(root, ann_file="mmdet.pkl")
     for number in range(2):
         first, second = coco.get_data_info(number), mmdet.get_data_info(number)
-        assert second.pop("group") is None
         assert first == second
 
 
@@ -181,6 +180,22 @@ def test_reads_polygons(root, poly2mask):
         "data_samples"
     ].gt_instances.masks
     assert masks.areas.tolist() == [30, 100]
+
+
+@pytest.mark.parametrize("ann_file", ["coco.json", "mmdet.pkl"])
+@pytest.mark.parametrize("poly2mask", [True, False])
+def test_our_loader_reads_both_formats_whatever_poly2mask(root, ann_file, poly2mask):
+    load = {"type": "LoadRoIAnnotations", "with_mask": True, "poly2mask": poly2mask}
+    dataset = build(root, ann_file=ann_file, pipeline=[LOAD_MASKS[0], load, LOAD_MASKS[2]])
+    for item, (_, boxes) in zip(dataset, CELLS.values(), strict=True):
+        cells = item["data_samples"].gt_instances
+        np.testing.assert_array_equal(cells.masks.to_ndarray(), [rectangle(*box) for box in boxes])
+
+
+def test_our_loader_needs_masks_too(root):
+    edit_coco(root, lambda content: content["annotations"][2].pop("segmentation"))
+    with pytest.raises(ValueError, match=r"b\.png has no mask"):
+        build(root, pipeline=[LOAD_MASKS[0], {"type": "LoadRoIAnnotations", "with_mask": True}])
 
 
 def test_the_configs_class_order_decides_the_labels(root):
@@ -268,7 +283,7 @@ class TestRefusesAtStart:
 
     def test_rle_where_the_pipeline_takes_polygons_only(self, root):
         polygons = [LOAD_MASKS[0], {**LOAD_MASKS[1], "poly2mask": False}, LOAD_MASKS[2]]
-        with pytest.raises(ValueError, match=r"a\.png.*set poly2mask=True"):
+        with pytest.raises(ValueError, match=r"a\.png.*LoadRoIAnnotations, or set poly2mask=True"):
             build(root, pipeline=polygons)
 
     def test_instances_without_masks(self, root):
@@ -289,7 +304,7 @@ class TestRefusesAtStart:
         [
             pytest.param("x.csv", b"", r"format '\.csv', allowed are", id="another suffix"),
             pytest.param("x.json", b"{", r"x\.json is not valid JSON", id="damaged json"),
-            pytest.param("x.json", b"[]", "no list 'images'", id="json that is not COCO"),
+            pytest.param("x.json", b"[]", "no 'images'", id="json that is not COCO"),
             pytest.param(
                 "x.json", json.dumps(coco_file({})).encode(), "holds no image", id="no images"
             ),

@@ -1,5 +1,18 @@
-"""Transforms, registered in mmdet's registry."""
+"""Transforms, registered in mmdet's registry. They take masks from `LoadRoIAnnotations`, as mmdet's own do."""
 
-from cellseg_mmdet.datasets.transforms.crop_first import RandomCropFirst
+from cellseg_mmdet.datasets.transforms.copy_paste import CopyPasteCells
+from cellseg_mmdet.datasets.transforms.elastic import ElasticDeformation
+from cellseg_mmdet.datasets.transforms.loading import LoadRoIAnnotations
+from cellseg_mmdet.datasets.transforms.photometry import RandomPhotometry
+from cellseg_mmdet.datasets.transforms.rotation import RandomRotate90, RandomRotateScale
+from cellseg_mmdet.datasets.transforms.scale_crop import RandomScaleCrop
 
-__all__ = ["RandomCropFirst"]
+__all__ = [
+    "CopyPasteCells",
+    "ElasticDeformation",
+    "LoadRoIAnnotations",
+    "RandomPhotometry",
+    "RandomRotate90",
+    "RandomRotateScale",
+    "RandomScaleCrop",
+]

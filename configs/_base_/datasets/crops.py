@@ -1,13 +1,14 @@
 # Pipelines for training on a CPU; a leaf names this file as a second base and gives them to its
 # data loaders. Small cells need pixels, so everything is seen `enlarge` times as large.
 enlarge = 1.5  # 520 x 704 becomes 780 x 1056 in a test
+crop_side = int(192 * enlarge)  # of 192 x 192 pixels of the image
 
 crop_pipeline = [
     dict(type="LoadImageFromFile"),
-    # Before the masks are decoded: those of whole images would cost more than the training step.
-    dict(type="RandomCropFirst", crop_size_hw=(192, 192)),
-    dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=True),
-    dict(type="Resize", scale_factor=enlarge),
+    dict(type="LoadRoIAnnotations", with_bbox=True, with_mask=True),
+    dict(
+        type="RandomScaleCrop", crop_size_hw=(crop_side, crop_side), scale_range=(enlarge, enlarge)
+    ),
     dict(type="RandomFlip", prob=0.75, direction=["horizontal", "vertical", "diagonal"]),
     dict(type="PackDetInputs"),
 ]
