@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format clean distclean
+.PHONY: help setup demo test bench lint format clean distclean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ demo: setup ## run the whole way on synthetic data: images, training, submission
 
 test: setup ## run the tests (ARGS="-k name" goes to pytest)
 	@$(VENV_PYTHON) -m pytest $(ARGS)
+
+bench: setup ## measure dense images against mmdet's masks (ARGS="--data DIR" for other images)
+	@$(VENV_PYTHON) tools/benchmark/dense.py $(ARGS)
 
 lint: setup ## check style and types
 	@$(VENV_PYTHON) -m ruff check

@@ -24,6 +24,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 BASES = sorted(CONFIGS.glob("_base_/**/*.py"))
 LEAVES = sorted(set(CONFIGS.rglob("*.py")) - set(BASES))
 R50 = CONFIGS / "mask_rcnn/mask-rcnn_r50_fpn_20e_sartorius.py"
+R50_STOCK = CONFIGS / "mask_rcnn/mask-rcnn_r50_fpn_20e_stock-masks_sartorius.py"
 S50 = CONFIGS / "resnest/mask-rcnn_s50_fpn_syncbn-backbone+head_ms-20e_sartorius.py"
 CELL = [path for path in LEAVES if "_cell_" in path.name]
 DENSE = [path for path in LEAVES if "_dense_" in path.name]
@@ -232,9 +233,20 @@ class TestSeedExperiment:
         assert steps["RandomChoiceResize"].keep_ratio
         assert steps["RandomFlip"].prob == 0.5
         assert steps["RandomFlip"].direction == ["horizontal", "vertical"]
-        assert steps["LoadAnnotations"].poly2mask
+        assert steps["LoadRoIAnnotations"].with_mask
         resize = cfg.test_pipeline[1]
         assert (resize.type, resize.scale, resize.keep_ratio) == ("Resize", (1280, 1280), True)
+
+    def test_stock_masks_change_nothing_else(self):
+        cfg, stock = load(R50), load(R50_STOCK)
+        assert stock.train_dataloader.dataset.pipeline == stock.train_pipeline
+        assert stock.train_pipeline[1].pop("type") == "LoadAnnotations"
+        assert stock.train_pipeline[1].pop("poly2mask")
+        assert stock.model.roi_head.mask_head.pop("type") == "FCNMaskHead"
+        cfg.train_pipeline[1].pop("type")
+        cfg.model.roi_head.mask_head.pop("type")
+        assert stock.train_pipeline == cfg.train_pipeline
+        assert stock.model == cfg.model
 
     @pytest.mark.parametrize("path", [R50, S50])
     def test_proposals_and_detections(self, path):

@@ -5,6 +5,7 @@ custom_imports = dict(
         "cellseg_mmdet.datasets",
         "cellseg_mmdet.engine",
         "cellseg_mmdet.evaluation.cell_metric",
+        "cellseg_mmdet.models",
     ],
     allow_failed_imports=False,
 )

@@ -41,6 +41,7 @@ model = dict(
         bbox_head=dict(in_channels=channels, fc_out_channels=256, num_classes=1),
         mask_roi_extractor=roi_extractor,
         mask_head=dict(
+            type="RoIFCNMaskHead",  # pastes each mask in its box only
             num_convs=2,
             in_channels=channels,
             conv_out_channels=channels,

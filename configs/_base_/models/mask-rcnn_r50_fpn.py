@@ -2,6 +2,9 @@
 _base_ = "mmdet::_base_/models/mask-rcnn_r50_fpn.py"
 
 model = dict(
-    roi_head=dict(bbox_head=dict(num_classes=3), mask_head=dict(num_classes=3)),
+    roi_head=dict(
+        bbox_head=dict(num_classes=3),
+        mask_head=dict(type="RoIFCNMaskHead", num_classes=3),  # pastes each mask in its box only
+    ),
     test_cfg=dict(rcnn=dict(max_per_img=200)),
 )
