@@ -25,11 +25,12 @@ class CellMetric(BaseMetric):
 
     Args:
         ann_file: COCO json or MMDetection pickle; images are matched by file name.
-        metric: one or several of ``cellseg_mmdet.evaluation.IMAGE_METRICS``: 'kaggle_map', 'coco_ap'. (Named as in
-            mmdet's `CocoMetric`: a config with the key ``metrics`` is an `Evaluator` to mmengine.)
+        metric: one or several of ``cellseg_mmdet.evaluation.IMAGE_METRICS``: 'kaggle_map', 'pq',
+            'aji', 'aji_plus', 'dice', 'iou', 'f1', 'count_error', 'coco_ap'. (Named as in mmdet's
+            `CocoMetric`: a config with the key ``metrics`` is an `Evaluator` to mmengine.)
         postprocess: the config's list of steps; None to score the masks as they are, overlapping as
             they may.
-        single_class: count all classes as this one. ('kaggle_map' does not look at classes in any
+        single_class: count all classes as this one. (None but 'coco_ap' looks at classes in any
             case.)
         coco_max_dets: detections per image that 'coco_ap' looks at. It is measured without
             ``postprocess``.
@@ -96,7 +97,7 @@ class CellMetric(BaseMetric):
                 f"CellMetric: {len(results)} of {len(self.records)} images of {self.ann_file}",
                 "current",
             )
-        return scoring.summarise(results, self._metrics)
+        return scoring.summarise_all(results, self._metrics)
 
     def _build(self) -> None:
         classes = (self._dataset_meta or {}).get("classes")
@@ -114,6 +115,6 @@ class CellMetric(BaseMetric):
             )
         if self._pipeline is not None and self._pipeline.adds_overlap_removal:
             print_log(
-                "CellMetric: postprocess has no RemoveOverlaps; it is applied at the end anyway",
+                "CellMetric: postprocess may end with masks that overlap; RemoveOverlaps is applied last",
                 "current",
             )

@@ -1,7 +1,8 @@
 """COCO average precision of masks and boxes, with a cap on detections high enough for cells.
 
 Definition: https://cocodataset.org/#detection-eval, AP over IoU 0.50:0.05:0.95, all areas, mean
-    over the classes.
+    over the classes. The classes that no cell is of are left out: of a cell type, whose images hold
+    no other cells, it is the AP of that class.
 pycocotools looks at 100 detections per image at most for the number it prints first; an image of
 this field may hold 800 cells. Computed by faster-coco-eval, whose results are those of pycocotools.
 """
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from cellseg_mmdet.converters.records import ImageRecord
-from cellseg_mmdet.evaluation.image_metric import IMAGE_METRICS, MetricOptions
+from cellseg_mmdet.evaluation.image_metric import IMAGE_METRICS, ImagePair, MetricOptions
 from cellseg_mmdet.predictions import ImagePrediction
 
 
@@ -23,8 +24,8 @@ class CocoAP:
     """``segm_AP``, ``segm_AP50`` and ``bbox_AP`` in [0, 1]; -1, as in pycocotools, without cells.
 
     Raises:
-        ValueError: if neither the class names nor a single class are known, or an annotation is of
-            another class.
+        ValueError: if neither the class names nor a single class are known, or an annotation or a
+            prediction is of another class.
     """
 
     on_raw = True
@@ -40,18 +41,31 @@ class CocoAP:
         )
         self.max_dets = options.coco_max_dets
 
-    def measure(self, prediction: ImagePrediction, record: ImageRecord) -> dict[str, Any]:
+    def measure(self, pair: ImagePair) -> dict[str, Any]:
+        prediction, record = pair.prediction, pair.record
         best = prediction.select(prediction.by_descending_score()[: self.max_dets])
         true = _as_annotations(
             record.masks.boxes, self._true_labels(record), record.masks.to_coco()
         )
         for annotation, area in zip(true, record.masks.areas.tolist(), strict=True):
             annotation.update(area=area, iscrowd=0)
-        labels = best.labels if self.single_class is None else np.zeros(len(best), dtype=np.int64)
-        found = _as_annotations(best.boxes, labels, best.masks.to_coco())
+        found = _as_annotations(best.boxes, self._found_labels(best), best.masks.to_coco())
         for annotation, score in zip(found, best.scores.tolist(), strict=True):
             annotation["score"] = score
         return {"height": record.height, "width": record.width, "true": true, "found": found}
+
+    def _found_labels(self, prediction: ImagePrediction) -> np.ndarray:
+        if self.single_class is not None:
+            return np.zeros(len(prediction), dtype=np.int64)
+        unknown = prediction.labels[
+            (prediction.labels < 0) | (prediction.labels >= len(self.classes))
+        ]
+        if len(unknown):
+            raise ValueError(
+                f"{prediction.image_id}: label {unknown[0]} is predicted, but there are "
+                f"{len(self.classes)} classes {self.classes}: are the predictions of another model?"
+            )
+        return prediction.labels
 
     def _true_labels(self, record: ImageRecord) -> np.ndarray:
         if self.single_class is not None:
@@ -63,9 +77,7 @@ class CocoAP:
             )
         return np.array([self.classes.index(name) for name in record.categories], dtype=np.int64)
 
-    def summarise(
-        self, measured: Sequence[dict[str, Any]], cell_types: Sequence[str | None]
-    ) -> dict[str, float]:
+    def summarise(self, measured: Sequence[dict[str, Any]]) -> dict[str, float]:
         from faster_coco_eval import COCO
 
         images = [

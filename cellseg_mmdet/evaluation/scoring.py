@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cellseg_mmdet.converters.records import ImageRecord
-from cellseg_mmdet.evaluation.image_metric import IMAGE_METRICS, ImageMetric, MetricOptions
+from cellseg_mmdet.evaluation.image_metric import (
+    IMAGE_METRICS,
+    ImageMetric,
+    ImagePair,
+    MetricOptions,
+)
 from cellseg_mmdet.predictions import ImagePrediction
 
 Postprocess = Callable[[ImagePrediction], ImagePrediction]
@@ -49,7 +55,7 @@ def measure_image(
     postprocess: Postprocess | None = None,
     source: str = "the annotations",
 ) -> dict[str, Any]:
-    """Return what each metric measures on one image, by name, with the image's ``cell_type``.
+    """Return ``image`` (its id), ``cell_type`` and ``measured``: what each metric measures, by name.
 
     Raises:
         ValueError: if the image is not annotated, or annotated with another size.
@@ -65,23 +71,67 @@ def measure_image(
             f"image {prediction.image_id!r} is {record.height} x {record.width} pixels in {source} "
             f"but {prediction.height} x {prediction.width} in the prediction"
         )
-    final = prediction if postprocess is None else postprocess(prediction)
+    raw = ImagePair(prediction, record)
+    final = raw if postprocess is None else ImagePair(postprocess(prediction), record)
     measured = {
-        name: metric.measure(prediction if metric.on_raw else final, record)
-        for name, metric in metrics.items()
+        name: metric.measure(raw if metric.on_raw else final) for name, metric in metrics.items()
     }
-    return {"cell_type": record.cell_type, "measured": measured}
+    return {"image": prediction.image_id, "cell_type": record.cell_type, "measured": measured}
+
+
+def measure_images(
+    predictions: Sequence[ImagePrediction],
+    records: Sequence[ImageRecord],
+    metrics: Mapping[str, ImageMetric],
+    postprocess: Postprocess | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yield `measure_image` of each prediction.
+
+    Raises:
+        ValueError: before the first, if an annotated image has no prediction; and as
+            `measure_image`.
+    """
+    by_id = records_by_image_id(records)
+    missing = sorted(by_id.keys() - {prediction.image_id for prediction in predictions})
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of {len(by_id)} annotated images have no prediction: "
+            f"{', '.join(missing[:5])}"
+        )
+    for prediction in predictions:
+        yield measure_image(prediction, by_id, metrics, postprocess)
 
 
 def summarise(
     images: Sequence[Mapping[str, Any]], metrics: Mapping[str, ImageMetric]
 ) -> dict[str, float]:
     """Return the scores of all metrics for what `measure_image` returned for each image."""
-    cell_types = [image["cell_type"] for image in images]
     scores: dict[str, float] = {}
     for name, metric in metrics.items():
-        scores |= metric.summarise([image["measured"][name] for image in images], cell_types)
+        scores |= metric.summarise([image["measured"][name] for image in images])
     return scores
+
+
+def summarise_by_type(
+    images: Sequence[Mapping[str, Any]], metrics: Mapping[str, ImageMetric]
+) -> dict[str, dict[str, float]]:
+    """Return `summarise` of the images of each cell type, sorted; images of no known type are in none."""
+    of_type: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for image in images:
+        if image["cell_type"] is not None:
+            of_type[image["cell_type"]].append(image)
+    return {cell_type: summarise(of_type[cell_type], metrics) for cell_type in sorted(of_type)}
+
+
+def summarise_all(
+    images: Sequence[Mapping[str, Any]], metrics: Mapping[str, ImageMetric]
+) -> dict[str, float]:
+    """Return the scores of all images, and of each cell type as ``<score>_<cell type>``."""
+    return summarise(images, metrics) | {
+        f"{name}_{cell_type}": score
+        for cell_type, scores in summarise_by_type(images, metrics).items()
+        for name, score in scores.items()
+    }
 
 
 def score_predictions(
@@ -99,20 +149,15 @@ def score_predictions(
         postprocess: from raw predictions to final instances; metrics ``on_raw`` are measured
             without it.
 
+    Returns:
+        The scores of all images, and of each cell type as ``<score>_<cell type>``.
+
     Raises:
         ValueError: if predictions and annotations are not of the same images, or not of the same
             size.
     """
     built = build_metrics(metrics, options or MetricOptions())
-    by_id = records_by_image_id(records)
-    missing = sorted(by_id.keys() - {prediction.image_id for prediction in predictions})
-    if missing:
-        raise ValueError(
-            f"{len(missing)} annotated images have no prediction: {', '.join(missing[:5])}"
-        )
-    return summarise(
-        [measure_image(prediction, by_id, built, postprocess) for prediction in predictions], built
-    )
+    return summarise_all(list(measure_images(predictions, records, built, postprocess)), built)
 
 
 def format_scores(scores: Mapping[str, float]) -> str:

@@ -102,6 +102,31 @@ def test_an_image_that_the_sampler_repeats_counts_once(ann_file: str) -> None:
     assert padded == evaluate(SAMPLES, ann_file=ann_file)
 
 
+def test_metrics_of_several_processes(ann_file: str) -> None:
+    names = ["aji", "aji_plus", "coco_ap", "count_error", "dice", "f1", "iou", "kaggle_map", "pq"]
+
+    def metric() -> CellMetric:
+        built = CellMetric(ann_file, names)
+        built.dataset_meta = dict(classes=CLASSES)
+        return built
+
+    ranks = [metric(), metric()]
+    for index, one in enumerate(SAMPLES):
+        ranks[index % 2].process(None, [one.to_dict()])
+    # What a process sends is a pickle; mmengine puts the images in order again.
+    first, second = (pickle.loads(pickle.dumps(rank.results)) for rank in ranks)
+    alone = metric()
+    alone.process(None, [one.to_dict() for one in SAMPLES])
+    gathered = alone.compute_metrics([first[0], second[0], first[1]])
+    assert gathered == alone.compute_metrics(alone.results)
+    for of in ("", "_astro", "_cort"):
+        assert {f"{name}{of}" for name in ("pq", "sq", "rq", "f1_75", "iou")} <= set(gathered)
+    # Of two images of a type one is perfect; in the other two cells of half the right pixels are no hits.
+    assert gathered["pq_cort"] == gathered["f1_95_cort"] == 0.5
+    assert gathered["aji_cort"] == 0.75
+    assert gathered["count_error"] == 0
+
+
 def test_what_is_kept_of_an_image_is_small(ann_file: str) -> None:
     metric = CellMetric(ann_file)
     metric.process(None, [one.to_dict() for one in SAMPLES])
@@ -136,7 +161,7 @@ def test_images_of_one_name_are_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (dict(metric="f1"), "unknown metric 'f1'; there are coco_ap, kaggle_map"),
+        (dict(metric="mAP"), "unknown metric 'mAP'; there are aji, aji_plus, coco_ap, count_error"),
         (dict(postprocess=[dict(type="Blur")]), r"postprocess\[0\]: unknown .* 'Blur'"),
     ],
 )

@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.evaluation import MetricOptions, format_scores, score_predictions
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.postprocess import build_pipeline
 from cellseg_mmdet.predictions import ImagePrediction, from_records
+from tests.evaluation.independent import pycocotools_ap
 
 CLASSES = ("astro", "cort")
 
@@ -50,7 +49,7 @@ def test_final_instances_are_scored() -> None:
     ("predicted", "annotated", "message"),
     [
         (RECORDS, RECORDS[:1], "image 'b' is not in the annotations; its 1 are a"),
-        (RECORDS[:1], RECORDS, "1 annotated images have no prediction: b"),
+        (RECORDS[:1], RECORDS, "1 of 2 annotated images have no prediction: b"),
         (RECORDS[:1], [record("x/a.png", [[1]])], "'a' is 1 x 1 pixels .* but 2 x 3"),
         (RECORDS[:1], [RECORDS[0], record("x/a.tif", [[1]])], "a.png and x/a.tif share the name"),
     ],
@@ -64,8 +63,8 @@ def test_other_images_are_an_error(
 
 
 def test_an_unknown_metric_is_an_error() -> None:
-    with pytest.raises(ValueError, match="unknown metric 'f1'; there are coco_ap, kaggle_map"):
-        score_predictions([], [], metrics=["f1"])
+    with pytest.raises(ValueError, match="unknown metric 'mAP'; there are aji, aji_plus, coco_ap,"):
+        score_predictions([], [], metrics=["mAP"])
 
 
 def test_scores_as_a_table() -> None:
@@ -118,44 +117,6 @@ def rectangles(
     return Runs.from_pixels(column * height + row, instance, len(x), height, width)
 
 
-def pycocotools_ap(
-    predictions: list[ImagePrediction], records: list[ImageRecord], kind: str, max_dets: int
-) -> tuple[float, float]:
-    """Return AP and AP50 as pycocotools has them, at a cap of its ``maxDets``."""
-    true, found = [], []
-    for image_id, (prediction, rec) in enumerate(zip(predictions, records, strict=True), start=1):
-        rows = zip(
-            rec.masks.to_coco(), rec.masks.boxes, rec.masks.areas, rec.categories, strict=True
-        )
-        for rle, (x1, y1, x2, y2), area, name in rows:
-            true.append(
-                dict(id=len(true) + 1, image_id=image_id, category_id=CLASSES.index(name) + 1,
-                     segmentation=rle, bbox=[x1, y1, x2 - x1, y2 - y1], area=area, iscrowd=0)
-            )  # fmt: skip
-        rows = zip(
-            prediction.masks.to_coco(), prediction.boxes, prediction.scores, prediction.labels,
-            strict=True,
-        )  # fmt: skip
-        for rle, (x1, y1, x2, y2), score, label in rows:
-            shape = (
-                dict(segmentation=rle) if kind == "segm" else dict(bbox=[x1, y1, x2 - x1, y2 - y1])
-            )
-            found.append(dict(image_id=image_id, category_id=label + 1, score=score, **shape))
-    coco = COCO()
-    coco.dataset = dict(
-        images=[dict(id=i + 1, height=r.height, width=r.width) for i, r in enumerate(records)],
-        categories=[dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)],
-        annotations=true,
-    )
-    coco.createIndex()
-    evaluation = COCOeval(coco, coco.loadRes(found), kind)
-    evaluation.params.maxDets = [max_dets]
-    evaluation.evaluate()
-    evaluation.accumulate()
-    precision = evaluation.eval["precision"][:, :, :, 0, 0]
-    return precision[precision > -1].mean(), precision[0][precision[0] > -1].mean()
-
-
 @pytest.mark.parametrize("max_dets", [2000, 40], ids=["uncapped", "capped"])
 def test_coco_ap_is_that_of_pycocotools(max_dets: int) -> None:
     # More than 100 detections of a class in an image, where pycocotools' headline AP would stop.
@@ -166,8 +127,8 @@ def test_coco_ap_is_that_of_pycocotools(max_dets: int) -> None:
         predictions = [replace(p, labels=np.zeros_like(p.labels)) for p in predictions]
         records = [replace(r, categories=(CLASSES[0],) * len(r.masks)) for r in records]
     scores = score_predictions(predictions, records, metrics=["coco_ap"], options=options)
-    segm_ap, segm_ap50 = pycocotools_ap(predictions, records, "segm", max_dets)
-    bbox_ap, _ = pycocotools_ap(predictions, records, "bbox", max_dets)
+    segm_ap, segm_ap50 = pycocotools_ap(predictions, records, CLASSES, "segm", max_dets)
+    bbox_ap, _ = pycocotools_ap(predictions, records, CLASSES, "bbox", max_dets)
     assert 0.01 < scores["segm_AP"] < scores["segm_AP50"] < 1
     assert scores == pytest.approx(
         {"segm_AP": segm_ap, "segm_AP50": segm_ap50, "bbox_AP": bbox_ap}, abs=1e-12
@@ -181,13 +142,19 @@ def test_coco_ap_with_one_class_does_not_look_at_labels() -> None:
     assert score_predictions(wrong, RECORDS, metrics=["coco_ap"], options=per_class)["segm_AP"] == 0
     as_one = MetricOptions(CLASSES, single_class="cell")
     scores = score_predictions(wrong, RECORDS, metrics=["coco_ap"], options=as_one)
-    assert scores == {"segm_AP": 1, "segm_AP50": 1, "bbox_AP": 1}
+    assert set(scores.values()) == {1}
+    assert set(scores) == {
+        f"{name}{of}"
+        for name in ("segm_AP", "segm_AP50", "bbox_AP")
+        for of in ("", "_astro", "_cort")
+    }
 
 
 def test_coco_ap_without_predictions_or_cells() -> None:
     empty = record("a.png", [[0, 0]])
     nothing = from_records([empty], CLASSES)
     cells = record("a.png", [[1, 0]])
+    cells, empty = replace(cells, cell_type=None), replace(empty, cell_type=None)
     options = MetricOptions(CLASSES)
     missed = score_predictions(nothing, [cells], metrics=["coco_ap"], options=options)
     assert missed == {"segm_AP": 0, "segm_AP50": 0, "bbox_AP": 0}
@@ -206,6 +173,11 @@ def test_coco_ap_needs_the_classes() -> None:
             RECORDS[:1],
             metrics=["coco_ap"],
             options=MetricOptions(("neuron",)),
+        )
+    of_another_model = replace(from_records(RECORDS[:1])[0], labels=np.array([0, 2]))
+    with pytest.raises(ValueError, match="a: label 2 is predicted, but there are 2 classes"):
+        score_predictions(
+            [of_another_model], RECORDS[:1], metrics=["coco_ap"], options=MetricOptions(CLASSES)
         )
 
 
