@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
         pipeline = pipeline_from_config(args.config)
         if pipeline.adds_overlap_removal:
             print(
-                f"{args.config}: postprocess has no RemoveOverlaps; it is applied at the end anyway"
+                f"{args.config}: postprocess may end with masks that overlap; RemoveOverlaps is applied last"
             )
         predictions = load_predictions(args.source)
         finals = map(pipeline, progress_bar(predictions, description="post-processing"))

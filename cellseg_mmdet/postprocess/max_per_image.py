@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from cellseg_mmdet.postprocess.parameters import check_number
-from cellseg_mmdet.postprocess.pipeline import STEPS
+from cellseg_mmdet.postprocess.step import STEPS, Step
 from cellseg_mmdet.predictions import ImagePrediction
 
 
 @STEPS.register("MaxPerImage")
-class MaxPerImage:
+class MaxPerImage(Step):
     """Keep at most so many instances, those with the highest scores, in the order they came in."""
 
     def __init__(self, max_per_image: int) -> None:

@@ -1,12 +1,33 @@
-"""Parameters of steps: checks, and values that may differ per class."""
+"""Parameters of steps: checks, values that may differ per class, and where to search for them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class Tunable:
+    """A parameter of a step that is worth a search, and where: from ``low`` to ``high``, both included.
+
+    It takes one number, or a dict from class name to number.
+
+    Attributes:
+        log: search in steps of equal ratio instead of equal difference.
+        integer: only integers are allowed.
+    """
+
+    name: str
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
 
 
 def check_number(
@@ -21,12 +42,20 @@ def check_number(
         raise ValueError(f"{name}={value!r}: must be {kind} {bound}")
 
 
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Raise ValueError unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{name}={value!r}: must be one of {', '.join(map(repr, choices))}")
+
+
 class PerClass:
-    """A number for all classes, or a dict with one number for each class name.
+    """A number for all classes, or a dict from class name to number.
+
+    The dict names every class, or has a ``'default'`` for those that it does not name.
 
     Raises:
-        ValueError: if the dict names a class that does not exist, or leaves one out, or if a value
-            is out of range.
+        ValueError: if the dict names a class that does not exist, or leaves one out and has no
+            default, or if a value is out of range.
     """
 
     def __init__(
@@ -45,14 +74,18 @@ class PerClass:
             return
         if classes is None:
             raise ValueError(f"{name} has a value per class, but the class names are not known")
-        if set(value) != set(classes):
+        unknown = set(value) - {*classes, DEFAULT}
+        if unknown or not (DEFAULT in value or set(classes) <= set(value)):
             raise ValueError(
-                f"{name} needs a value for each of the classes {list(classes)}; found {list(value)}"
+                f"{name} needs a value for each of the classes {list(classes)}, "
+                f"or a {DEFAULT!r} for those it does not name; found {list(value)}"
             )
-        for class_name, number in value.items():
-            check_number(f"{name}[{class_name!r}]", number, low, high, integer=integer)
-        self._values = np.array([value[class_name] for class_name in classes])
+        for key, number in value.items():
+            check_number(f"{name}[{key!r}]", number, low, high, integer=integer)
+        self._values = np.array([value.get(key, value.get(DEFAULT)) for key in classes])
 
-    def of(self, labels: np.ndarray) -> np.ndarray | float:
-        """Return the value of each label (N,), or the one value for all."""
-        return self._values[labels] if isinstance(self._values, np.ndarray) else self._values
+    def of(self, labels: np.ndarray) -> np.ndarray:
+        """Return the value of each label (N,)."""
+        if isinstance(self._values, np.ndarray):
+            return self._values[labels]
+        return np.full(len(labels), self._values)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cellseg_mmdet.postprocess.remove_overlaps import RemoveOverlaps
+from cellseg_mmdet.postprocess.step import STEPS, Step
 from cellseg_mmdet.predictions import ImagePrediction
-from cellseg_mmdet.registry import Registry
-
-Step = Callable[[ImagePrediction], ImagePrediction]
-STEPS: Registry[Step] = Registry("post-processing step")
 
 
 @dataclass(frozen=True)
@@ -21,8 +19,8 @@ class Pipeline:
     Attributes:
         steps: what is called, in order.
         classes: class names by label, None where no step and no check needs them.
-        adds_overlap_removal: the config's list had no ``RemoveOverlaps``, and one was put behind
-            it.
+        adds_overlap_removal: the config's list may leave masks that overlap, and a
+            ``RemoveOverlaps`` was put behind it.
     """
 
     steps: tuple[Step, ...]
@@ -56,8 +54,8 @@ def build_pipeline(
 ) -> Pipeline:
     """Build the steps of a config's ``postprocess`` list, each ``dict(type=NAME, **parameters)``.
 
-    The result always ends with disjoint masks: where the list has no ``RemoveOverlaps``, one is put
-    behind it, so that what is scored is what is submitted.
+    The result always ends with disjoint masks: where the list has no ``RemoveOverlaps``, or masks
+    may grow after it, one is put behind it, so that what is scored is what is submitted.
 
     Args:
         classes: class names in the order of the labels; needed where a step has a value per class.
@@ -68,9 +66,18 @@ def build_pipeline(
     """
     classes = None if classes is None else tuple(classes)
     built = [_build_step(step, index, classes) for index, step in enumerate(steps)]
-    removal = STEPS.get("RemoveOverlaps")
-    has_removal = any(type(step) is removal for step in built)
-    return Pipeline(tuple(built if has_removal else [*built, removal()]), classes, not has_removal)
+    if _ends_disjoint(built):
+        return Pipeline(tuple(built), classes)
+    return Pipeline((*built, RemoveOverlaps()), classes, adds_overlap_removal=True)
+
+
+def _ends_disjoint(steps: Sequence[Step]) -> bool:
+    for step in reversed(steps):
+        if step.grows_masks:
+            return False
+        if isinstance(step, RemoveOverlaps):
+            return True
+    return False
 
 
 def _build_step(config: Mapping[str, Any], index: int, classes: tuple[str, ...] | None) -> Step:

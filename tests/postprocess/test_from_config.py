@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from cellseg_mmdet.postprocess import RemoveOverlaps
 from cellseg_mmdet.postprocess.from_config import class_names, pipeline_from_config
 
 
@@ -26,9 +26,9 @@ postprocess = [
     pipeline = pipeline_from_config(write(tmp_path, config))
     assert pipeline.classes == ("astro", "cort")
     assert not pipeline.adds_overlap_removal
-    removal = pipeline.steps[1]
-    assert isinstance(removal, RemoveOverlaps)
-    assert removal.min_kept_fraction == 0.5
+    threshold, removal = pipeline.steps
+    assert threshold.score_thr.of(np.array([1, 0])).tolist() == [0.2, 0.7]
+    assert removal.min_kept_fraction.of(np.array([0])).tolist() == [0.5]
 
 
 def test_a_config_without_a_list_is_an_error(tmp_path: Path) -> None:

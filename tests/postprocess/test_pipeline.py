@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,13 @@ def test_min_area() -> None:
     assert areas_after([per_class], given) == [1, 3, 4]
 
 
+def test_max_area() -> None:
+    given = prediction([0.5] * 4, [0, 1, 0, 1])
+    assert areas_after([dict(type="MaxArea", max_area_px=2)], given) == [1, 2]
+    per_class = dict(type="MaxArea", max_area_px=dict(astro=1, default=9))
+    assert areas_after([per_class], given) == [1, 2, 4]
+
+
 def test_max_per_image_keeps_the_best_in_their_order() -> None:
     given = prediction([0.3, 0.8, 0.1, 0.9])
     assert areas_after([dict(type="MaxPerImage", max_per_image=2)], given) == [2, 4]
@@ -60,12 +68,23 @@ def test_max_per_image_keeps_the_best_in_their_order() -> None:
 
 def test_nothing_stays_nothing() -> None:
     steps = [
+        dict(type="VoteCellType"),
         dict(type="ScoreThreshold", score_thr=dict(astro=0.5, cort=0.1)),
-        dict(type="MinArea", min_area_px=2),
-        dict(type="MaxPerImage", max_per_image=1),
+        dict(type="BoxNMS", overlap_thr=0.5),
+        dict(type="MaskNMS", overlap_thr=0.5),
+        dict(type="FillHoles"),
+        dict(type="Smooth", radius_px=1),
         dict(type="RemoveOverlaps", min_kept_fraction=0.5),
+        dict(type="RemoveOverlaps", give_to="nearest"),
+        dict(type="LargestComponent"),
+        dict(type="MinArea", min_area_px=2),
+        dict(type="MaxArea", max_area_px=9),
+        dict(type="MaxPerImage", max_per_image=1),
     ]
     assert len(build_pipeline(steps, CLASSES)(prediction([]))) == 0
+    # Nor does it matter whether there is no instance at all, or one without a pixel.
+    empty = replace(prediction([0.9]), masks=Runs.from_strings([""], 1, 1, order="row"))
+    assert len(build_pipeline(steps, CLASSES)(empty)) == 0
 
 
 def test_everything_of_an_instance_is_kept_together() -> None:
@@ -79,7 +98,7 @@ def test_everything_of_an_instance_is_kept_together() -> None:
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        (dict(type="Nonsense"), "MaxPerImage, MinArea, RemoveOverlaps, ScoreThreshold"),
+        (dict(type="Nonsense"), "MaxPerImage, MinArea, RemoveOverlaps, Rescore, ScoreThreshold"),
         (dict(score_thr=1), r"postprocess\[1\]: expected dict\(type=..., ...\)"),
         (dict(type="MinArea", area=3), "no parameter 'area'; allowed are min_area_px"),
         (dict(type="MinArea", classes=3, min_area_px=3), "no parameter 'classes'"),
@@ -88,13 +107,18 @@ def test_everything_of_an_instance_is_kept_together() -> None:
         (dict(type="ScoreThreshold", score_thr=True), "score_thr=True: must be a number from 0 to"),
         (dict(type="ScoreThreshold", score_thr="0.5"), "score_thr='0.5'"),
         (dict(type="ScoreThreshold", score_thr=1.5), "score_thr=1.5"),
-        (dict(type="ScoreThreshold", score_thr=dict(astro=0.5)), r"\['astro', 'cort'\]; found"),
+        (dict(type="ScoreThreshold", score_thr=dict(astro=0.5)), r"found \['astro'\]"),
         (
             dict(type="ScoreThreshold", score_thr=dict(astro=0.5, cort=-1)),
             r"score_thr\['cort'\]=-1",
         ),
         (dict(type="MaxPerImage", max_per_image=0), "of at least 1"),
         (dict(type="RemoveOverlaps", min_kept_fraction=2), "from 0 to 1"),
+        (dict(type="RemoveOverlaps", give_to="all"), "give_to='all': must be one of 'score', 'sm"),
+        (dict(type="MaskNMS", overlap_thr=0.5, measure="giou"), "one of 'iou', 'ios'"),
+        (dict(type="MaxArea", max_area_px=0), "of at least 1"),
+        (dict(type="Smooth", radius_px=0.5), "must be an integer from 0 to 50"),
+        (dict(type="Smooth", radius_px=1, method="blur"), "'median', 'opening', 'closing'"),
     ],
 )
 def test_a_wrong_step_is_an_error(step: dict[str, Any], message: str) -> None:
@@ -120,6 +144,33 @@ def test_a_list_without_overlap_removal_gets_one() -> None:
     )
     assert not with_removal.adds_overlap_removal
     assert len(with_removal.steps) == 2
+
+
+@pytest.mark.parametrize(
+    ("last", "is_added"),
+    [
+        (dict(type="LargestComponent"), False),
+        (dict(type="Smooth", radius_px=1, method="opening"), False),
+        (dict(type="Smooth", radius_px=1, method="closing"), True),
+        (dict(type="FillHoles"), True),
+    ],
+    ids=lambda value: value.get("method", value["type"]) if isinstance(value, dict) else "",
+)
+def test_overlaps_are_removed_after_what_makes_masks_grow(
+    last: dict[str, Any], is_added: bool
+) -> None:
+    pipeline = build_pipeline([dict(type="RemoveOverlaps"), last])
+    assert pipeline.adds_overlap_removal == is_added
+    assert len(pipeline.steps) == 2 + is_added
+
+
+def test_a_cell_in_the_hole_of_another_keeps_its_pixels_or_goes() -> None:
+    ring = np.ones((5, 5), dtype=int)
+    ring[2, 2] = 2
+    masks = Runs.from_label_map(ring)
+    given = replace(prediction([0.9, 0.8]), height=5, width=5, masks=masks)
+    result = build_pipeline([dict(type="RemoveOverlaps"), dict(type="FillHoles")])(given)
+    assert result.masks.areas.tolist() == [25]
 
 
 def test_a_name_is_taken_once() -> None:

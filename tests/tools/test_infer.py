@@ -23,8 +23,8 @@ OPTIONS = [
     "model.test_cfg.rpn.max_per_img=50",
     "model.test_cfg.rcnn.score_thr=0.0",
     "model.test_cfg.rcnn.max_per_img=10",
-    "postprocess.0.score_thr=0.0",
-    "postprocess.1.min_area_px=1",
+    "postprocess.1.score_thr=0.0",
+    "postprocess.6.min_area_px=1",
 ]
 
 

@@ -1,0 +1,29 @@
+"""Scores that also say how sure the model is of the mask."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cellseg_mmdet.postprocess.step import STEPS, Step
+from cellseg_mmdet.predictions import ImagePrediction
+
+
+@STEPS.register("Rescore")
+class Rescore(Step):
+    """Multiply each score by the mean probability of the mask's pixels (the "maskness" of SOLO, Wang et al. 2020).
+
+    The score of a detector speaks of its box. Where masks of equal scores compete, the product
+    prefers the one with the clear outline.
+
+    Raises:
+        ValueError: when called, if the predictions come without these probabilities.
+    """
+
+    def __call__(self, prediction: ImagePrediction) -> ImagePrediction:
+        if prediction.mask_scores is None:
+            raise ValueError(
+                f"{prediction.image_id}: Rescore needs the probabilities of the mask pixels, and "
+                "these predictions have none; tools/test.py --soft-masks keeps them"
+            )
+        scores = prediction.scores * prediction.mask_scores
+        return replace(prediction, scores=scores.astype(prediction.scores.dtype))

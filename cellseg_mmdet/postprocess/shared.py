@@ -1,0 +1,88 @@
+"""Which instances of one image share pixels, and how many, without looking at all N x N pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.masks.ragged import ragged_arange, segment_ids
+
+# Pairs of intervals to look at together, some 200 MB. Cells of an image come to less; masks of half an image do not.
+_MAX_PAIRS = 4_000_000
+
+
+class Shared(NamedTuple):
+    """What P pairs of instances share.
+
+    Attributes:
+        first: (P,) int, ascending.
+        second: (P,) int, greater than ``first``.
+        area: (P,) float, pixels that both have, greater than 0.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    area: np.ndarray
+
+
+def shared_by_masks(masks: Runs) -> Shared:
+    """Return all pairs of instances that share a pixel, each once."""
+    owner, ends = segment_ids(masks.offsets), masks.starts + masks.lengths
+
+    def parts() -> Iterator[Shared]:
+        for one, other in overlapping_intervals(masks.starts, ends):
+            # Sorted by start: of two runs that meet, the other begins later.
+            area = np.minimum(ends[one], ends[other]) - masks.starts[other]
+            yield Shared(owner[one], owner[other], area)
+
+    return _summed(parts(), len(masks))
+
+
+def shared_by_boxes(boxes: np.ndarray) -> Shared:
+    """Return all pairs of boxes (N, 4) xyxy that share an area, each once."""
+    x1, y1, x2, y2 = (boxes[:, side].astype(np.float64) for side in range(4))
+
+    def parts() -> Iterator[Shared]:
+        for one, other in overlapping_intervals(x1, x2):
+            width = np.minimum(x2[one], x2[other]) - x1[other]
+            height = np.minimum(y2[one], y2[other]) - np.maximum(y1[one], y1[other])
+            meet = height > 0
+            yield Shared(one[meet], other[meet], (width * height)[meet])
+
+    return _summed(parts(), len(boxes))
+
+
+def overlapping_intervals(
+    starts: np.ndarray, ends: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield all pairs of overlapping intervals ``[start, end)`` once, as two index arrays, some millions at a time.
+
+    The second of a pair never starts before the first. Intervals without a length overlap nothing.
+    """
+    order = np.argsort(starts, kind="stable")
+    order = order[ends[order] > starts[order]]
+    # Those that overlap an interval and start later are the ones right behind it.
+    behind = np.arange(1, len(order) + 1)
+    num_behind = np.searchsorted(starts[order], ends[order], side="left") - behind
+    batch = np.cumsum(num_behind) // _MAX_PAIRS
+    bounds = np.flatnonzero(np.diff(batch, prepend=-1, append=np.iinfo(np.int64).max))
+    for begin, stop in pairwise(bounds):
+        chosen = slice(begin, stop)
+        one = np.repeat(order[chosen], num_behind[chosen])
+        yield one, order[ragged_arange(behind[chosen], num_behind[chosen])]
+
+
+def _summed(parts: Iterable[Shared], num_instances: int) -> Shared:
+    """Add up the areas of each pair, whichever of the two comes first."""
+    total = csr_matrix((num_instances, num_instances))
+    for one, other, area in parts:
+        pair = np.minimum(one, other), np.maximum(one, other)
+        # The conversion from coordinates adds up those that are equal, in linear time.
+        total = total + csr_matrix((area, pair), shape=total.shape)
+    total = total.tocoo()
+    return Shared(total.row, total.col, total.data)
