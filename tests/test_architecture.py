@@ -17,11 +17,14 @@ ALLOWED = {
     "masks": set(),
     "converters": {"masks"},
     "postprocess": {"masks"},
-    "evaluation": {"masks", "converters", "postprocess"},
+    "fusion": {"masks"},
+    "evaluation": {"masks", "converters", "postprocess", "export"},
     "export": {"masks", "converters", "postprocess"},
     "synthetic": {"masks", "converters"},
+    "tuning": {"masks", "converters", "postprocess", "evaluation"},
     "visualization": {"masks"},
     "datasets": {"masks", "converters"},
+    "models": {"masks", "fusion"},
     "engine": {"masks", "converters"},
     "inference": {
         "masks",
@@ -39,9 +42,11 @@ WITHOUT_TORCH = (
     "masks",
     "converters",
     "postprocess",
+    "fusion",
     "export",
     "evaluation",
     "synthetic",
+    "tuning",
     "visualization",
 )
 REGISTERS_WITH_MMDET = {"cellseg_mmdet.evaluation.cell_metric"}

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from cellseg_mmdet.masks.shared import Shared, shared_by_boxes, shared_by_masks
 from cellseg_mmdet.postprocess.parameters import PerClass, Tunable, check_choice
-from cellseg_mmdet.postprocess.shared import Shared, shared_by_boxes, shared_by_masks
 from cellseg_mmdet.postprocess.step import STEPS, Step
 from cellseg_mmdet.predictions import ImagePrediction
 

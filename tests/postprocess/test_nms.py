@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellseg_mmdet.postprocess import shared
+from cellseg_mmdet.masks import shared
 from cellseg_mmdet.postprocess.nms import MEASURES, NMS, BoxNMS, MaskNMS
 from cellseg_mmdet.predictions import ImagePrediction
 from tests.postprocess.scenes import (

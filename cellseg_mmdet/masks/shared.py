@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.masks.ragged import ragged_arange, segment_ids
+from cellseg_mmdet.masks.runs import Runs
 
 # Pairs of intervals to look at together, some 200 MB. Cells of an image come to less; masks of half an image do not.
 _MAX_PAIRS = 4_000_000
