@@ -16,10 +16,18 @@ import numpy as np
 
 from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.masks.encoded import EncodedMasks
 from cellseg_mmdet.safe_pickle import load_pickle
 
-# What pred_instances holds, and the shape of it for one instance.
-_PER_INSTANCE: dict[str, tuple[int, ...]] = {"bboxes": (4,), "scores": (), "labels": ()}
+# What pred_instances holds, and the shape of it for one instance; None for a side of any length.
+_SHAPES: dict[str, tuple[int | None, ...]] = {
+    "bboxes": (4,),
+    "scores": (),
+    "labels": (),
+    "maskness": (),
+    "soft_masks": (None, None),
+}
+_OPTIONAL = ("maskness", "soft_masks")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +44,10 @@ class ImagePrediction:
         scores: (N,) float, confidence in [0, 1].
         labels: (N,) int, index into the classes of the model.
         masks: N instances; they may overlap and may be empty.
+        mask_scores: (N,) float in [0, 1], the mean probability of the mask's pixels; None where it
+            is not known.
+        soft_masks: (N, rows, columns) uint8, 255 times the probability of foreground, over
+            ``boxes``; None where it was not kept. Steps that change a mask leave this too.
     """
 
     image_id: str
@@ -46,9 +58,11 @@ class ImagePrediction:
     scores: np.ndarray
     labels: np.ndarray
     masks: Runs
+    mask_scores: np.ndarray | None = None
+    soft_masks: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        counts = {name: len(getattr(self, name)) for name in ("boxes", "scores", "labels", "masks")}
+        counts = {name: len(values) for name, values in self._per_instance().items()}
         if len(set(counts.values())) > 1:
             raise ValueError(f"{self.image_id}: numbers of instances differ: {counts}")
         if (self.masks.height, self.masks.width) != (self.height, self.width):
@@ -68,16 +82,17 @@ class ImagePrediction:
     def select(self, index: np.ndarray) -> ImagePrediction:
         """Return the instances that a boolean or integer array picks, in its order."""
         return replace(
-            self,
-            boxes=self.boxes[index],
-            scores=self.scores[index],
-            labels=self.labels[index],
-            masks=self.masks[index],
+            self, **{name: values[index] for name, values in self._per_instance().items()}
         )
 
     def by_descending_score(self) -> np.ndarray:
         """Return the order (N,) int64 by falling score; equal scores in the order they are in."""
         return np.argsort(-self.scores, kind="stable")
+
+    def _per_instance(self) -> dict[str, Any]:
+        names = ("boxes", "scores", "labels", "masks", "mask_scores", "soft_masks")
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def load_predictions(path: str | os.PathLike[str]) -> list[ImagePrediction]:
@@ -115,10 +130,11 @@ def from_dump_entry(entry: Mapping[str, Any], *, where: str = "prediction") -> I
     """Read one entry of a dump, or what a model returns for an image (``DetDataSample.to_dict()``).
 
     ``pred_instances`` holds ``bboxes`` (N, 4), ``scores`` (N,), ``labels`` (N,), tensors or arrays,
-    and ``masks``: a list of N COCO RLEs, or a boolean tensor (N, height, width) on any device.
+    and ``masks``, of one of the forms that `read_masks` takes. It may hold ``maskness`` (N,) and
+    ``soft_masks`` (N, rows, columns) uint8.
 
     Raises:
-        ValueError: naming ``where`` for a missing key, or for shapes or sizes that do not go
+        ValueError: naming ``where`` for a missing key, or for shapes, sizes or types that do not go
             together.
     """
     if not isinstance(entry, Mapping):
@@ -130,12 +146,10 @@ def from_dump_entry(entry: Mapping[str, Any], *, where: str = "prediction") -> I
         raise ValueError(
             f"{where}: pred_instances has no masks; a model without a mask head finds boxes only"
         )
-    _require(instances, _PER_INSTANCE, f"{where}: pred_instances")
-    arrays = {key: _to_numpy(instances[key]) for key in _PER_INSTANCE}
-    for key, shape in _PER_INSTANCE.items():
-        if arrays[key].ndim == 0 or arrays[key].shape[1:] != shape:
-            expected = ", ".join(["N", *map(str, shape)])
-            raise ValueError(f"{where}: {key} of shape {arrays[key].shape}, expected ({expected})")
+    _require(
+        instances, [key for key in _SHAPES if key not in _OPTIONAL], f"{where}: pred_instances"
+    )
+    arrays = _arrays_of(instances, where)
     height, width = (int(side) for side in entry["ori_shape"][:2])
     try:
         return ImagePrediction(
@@ -146,10 +160,61 @@ def from_dump_entry(entry: Mapping[str, Any], *, where: str = "prediction") -> I
             boxes=arrays["bboxes"],
             scores=arrays["scores"],
             labels=arrays["labels"],
-            masks=_read_masks(instances["masks"], height, width),
+            masks=read_masks(instances["masks"], height, width),
+            mask_scores=arrays.get("maskness"),
+            soft_masks=arrays.get("soft_masks"),
         )
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{where}: {error}") from error
+
+
+def _arrays_of(instances: Mapping[str, Any], where: str) -> dict[str, np.ndarray]:
+    """Return what ``pred_instances`` holds for each instance, but for the masks."""
+    arrays = {key: _to_numpy(instances[key]) for key in _SHAPES if key in instances}
+    for key, array in arrays.items():
+        if not _fits(array, _SHAPES[key]):
+            sides = ", ".join(
+                ["N", *("any" if side is None else str(side) for side in _SHAPES[key])]
+            )
+            raise ValueError(f"{where}: {key} of shape {array.shape}, expected ({sides})")
+    if not len(arrays["scores"]):
+        # An image without boxes never reaches the mask head: nothing is missing all the same.
+        arrays.setdefault("maskness", np.zeros(0))
+        arrays.setdefault("soft_masks", np.zeros((0, 0, 0), dtype=np.uint8))
+    soft_masks = arrays.get("soft_masks")
+    if soft_masks is not None and soft_masks.dtype != np.uint8:
+        raise ValueError(f"{where}: soft_masks of type {soft_masks.dtype}, expected uint8")
+    return arrays
+
+
+def _fits(array: np.ndarray, shape: tuple[int | None, ...]) -> bool:
+    return array.ndim == 1 + len(shape) and all(
+        expected in (None, found) for expected, found in zip(shape, array.shape[1:], strict=True)
+    )
+
+
+def read_masks(masks: Any, height: int, width: int) -> Runs:
+    """Read the masks of one image: `EncodedMasks`, a list of N COCO RLEs, or a boolean tensor (N, height, width).
+
+    The tensor may be an array, and on any device.
+
+    Raises:
+        ValueError: if they are of another size, or an RLE is malformed.
+    """
+    if isinstance(masks, list | tuple):
+        return Runs.from_coco(masks, height, width)
+    if tuple(masks.shape[1:]) != (height, width):
+        raise ValueError(
+            f"masks of shape {tuple(masks.shape)} for an image of {height} x {width} pixels"
+        )
+    if isinstance(masks, EncodedMasks):
+        return masks.runs
+    if hasattr(masks, "detach"):
+        # Found on the device: the pixels are few, N x height x width is not.
+        instance, y, x = masks.nonzero().T.cpu().numpy()
+    else:
+        instance, y, x = np.nonzero(masks)
+    return Runs.from_pixels(x * height + y, instance, len(masks), height, width)
 
 
 def from_records(
@@ -177,9 +242,7 @@ def from_records(
     ]
 
 
-def _require(
-    mapping: Mapping[str, Any], keys: Sequence[str] | Mapping[str, Any], where: str
-) -> None:
+def _require(mapping: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
     missing = [key for key in keys if key not in mapping]
     if missing:
         raise ValueError(
@@ -190,18 +253,3 @@ def _require(
 def _to_numpy(value: Any) -> np.ndarray:
     # By attribute, not by type: naming torch.Tensor would import torch.
     return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
-
-
-def _read_masks(masks: Any, height: int, width: int) -> Runs:
-    if isinstance(masks, list | tuple):
-        return Runs.from_coco(masks, height, width)
-    if tuple(masks.shape[1:]) != (height, width):
-        raise ValueError(
-            f"masks of shape {tuple(masks.shape)} for an image of {height} x {width} pixels"
-        )
-    if hasattr(masks, "detach"):
-        # Found on the device: the pixels are few, N x height x width is not.
-        instance, y, x = masks.nonzero().T.cpu().numpy()
-    else:
-        instance, y, x = np.nonzero(masks)
-    return Runs.from_pixels(x * height + y, instance, len(masks), height, width)

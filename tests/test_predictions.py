@@ -10,6 +10,7 @@ import torch
 
 from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.masks.encoded import EncodedMasks
 from cellseg_mmdet.predictions import from_dump_entry, from_records, load_predictions
 
 LABEL_MAP = np.array([[1, 1, 0], [0, 2, 2]])  # two cells in 2 x 3 pixels
@@ -62,12 +63,49 @@ def test_an_image_without_instances_is_read(tmp_path: Path) -> None:
     assert prediction.masks == Runs.empty(2, 3)
 
 
+SOFT_MASKS = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+
+
+def test_probabilities_are_read_and_selected_with_their_masks(tmp_path: Path) -> None:
+    with_both = entry(maskness=torch.tensor([0.7, 0.6]), soft_masks=torch.from_numpy(SOFT_MASKS))
+
+    plain, whole = load_predictions(
+        dump(tmp_path / "preds.pkl", [entry("b.png"), with_both | {"img_path": "a.png"}])
+    )
+    chosen = whole.select(np.array([1]))
+
+    assert plain.mask_scores is None and plain.soft_masks is None
+    assert plain.select(np.array([1])).soft_masks is None
+    assert chosen.mask_scores.tolist() == pytest.approx([0.6])
+    np.testing.assert_array_equal(chosen.soft_masks, SOFT_MASKS[1:])
+    np.testing.assert_array_equal(whole.soft_masks, SOFT_MASKS)
+
+
+def test_where_nothing_was_found_no_probabilities_are_missing() -> None:
+    nothing = entry(
+        bboxes=torch.zeros(0, 4),
+        scores=torch.zeros(0),
+        labels=torch.zeros(0, dtype=torch.int64),
+        masks=torch.zeros(0, 2, 3, dtype=torch.bool),
+    )
+    prediction = from_dump_entry(nothing)
+    assert prediction.mask_scores.shape == (0,)
+    assert prediction.soft_masks.shape == (0, 0, 0)
+
+
 @pytest.mark.parametrize("as_array", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
 def test_dense_masks_are_read(as_array: Any) -> None:
     dense = np.stack([LABEL_MAP == 1, np.zeros_like(LABEL_MAP, bool)])
     prediction = from_dump_entry(entry(masks=as_array(dense)))
     assert prediction.masks.areas.tolist() == [2, 0]
     assert prediction.masks.to_label_map().tolist() == [[1, 1, 0], [0, 0, 0]]
+
+
+def test_encoded_masks_are_taken_as_they_are() -> None:
+    runs = Runs.from_label_map(LABEL_MAP)
+    assert from_dump_entry(entry(masks=EncodedMasks(runs))).masks is runs
+    with pytest.raises(ValueError, match=r"a.png.*\(2, 3, 2\) for an image of 2 x 3"):
+        from_dump_entry(entry(masks=EncodedMasks(Runs.from_label_map(LABEL_MAP.T))))
 
 
 @pytest.mark.parametrize(
@@ -82,10 +120,15 @@ def test_dense_masks_are_read(as_array: Any) -> None:
         ([entry(masks=torch.ones(2, 2, 2, dtype=torch.bool))], r"\(2, 2, 2\).*2 x 3"),
         ([entry(scores=torch.tensor([0.5, float("nan")]))], "score of instance 1 is not finite"),
         ([entry(bboxes=torch.zeros(2, 5))], r"bboxes of shape \(2, 5\), expected \(N, 4\)"),
+        ([entry(maskness=np.ones((2, 1)))], r"maskness of shape \(2, 1\), expected \(N\)"),
+        ([entry(maskness=np.ones(3))], r"numbers of instances differ.*'mask_scores': 3"),
+        ([entry(soft_masks=SOFT_MASKS[0])], r"of shape \(3, 4\), expected \(N, any, any\)"),
+        ([entry(soft_masks=SOFT_MASKS[:1])], r"numbers of instances differ.*'soft_masks': 1"),
+        ([entry(soft_masks=SOFT_MASKS / 255)], "soft_masks of type float64, expected uint8"),
     ],
     ids=[
         "no list", "no dict", "no keys", "duplicate", "count", "rle size", "dense size", "nan",
-        "boxes",
+        "boxes", "maskness", "maskness count", "soft", "soft count", "soft type",
     ],
 )  # fmt: skip
 def test_another_layout_is_an_error(tmp_path: Path, content: Any, message: str) -> None:

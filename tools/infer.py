@@ -42,6 +42,11 @@ def build_parser() -> argparse.ArgumentParser:
         default="sartorius",
         help="of the submission (default: sartorius)",
     )
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="test-time augmentation: predict several views of each image and merge what is found",
+    )
     parser.add_argument("--no-overlays", action="store_true", help="draw no pictures")
     parser.add_argument(
         "--on-error",
@@ -62,6 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         device=args.device,
         cfg_options=args.cfg_options,
         trust_checkpoint=args.trust_checkpoint,
+        tta=args.tta,
     )
     print(f"{len(images)} images, on {predictor.device}")
     summary = infer_images(

@@ -16,6 +16,16 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("config", help="config file")
     parser.add_argument("checkpoint", help="checkpoint file or URL")
     parser.add_argument("--out", metavar="PREDS.pkl", help="write the raw predictions to this file")
+    parser.add_argument(
+        "--soft-masks",
+        action="store_true",
+        help="keep the probabilities of each mask in that file, for ensemble.py; the log states the size",
+    )
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="test-time augmentation: predict several views of each image and merge what is found",
+    )
     parser.add_argument("--show", action="store_true", help="show each prediction in a window")
     parser.add_argument(
         "--show-dir", help="write painted images to this folder below WORK_DIR/TIMESTAMP"

@@ -16,7 +16,9 @@ from cellseg_mmdet.engine.config import (
     check_load_from,
     enable_amp,
     enable_auto_scale_lr,
+    enable_tta,
     evaluator_list,
+    keep_soft_masks,
     load_config,
     prepare_model_cfg,
     set_resume,
@@ -69,6 +71,12 @@ def testing_config(args: Namespace) -> Config:
     # What the config's own training started from or resumed does not matter here.
     cfg.load_from, cfg.resume = args.checkpoint, False
     check_load_from(cfg)
+    if args.soft_masks:
+        if not args.out:
+            raise UsageError("--soft-masks are part of the file of predictions: give --out too")
+        keep_soft_masks(cfg)
+    if args.tta:
+        enable_tta(cfg)
     if args.show or args.show_dir:
         cfg = trigger_visualization_hook(cfg, args)
     metrics = evaluator_list(cfg, "test_evaluator")  # none where the images have no annotations

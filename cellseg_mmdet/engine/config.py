@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.runner import find_latest_checkpoint
@@ -104,6 +106,54 @@ def enable_auto_scale_lr(cfg: Config) -> None:
             "add auto_scale_lr = dict(enable=False, base_batch_size=...) to the config"
         )
     cfg.auto_scale_lr.enable = True
+
+
+def keep_soft_masks(cfg: Config) -> None:
+    """Have the mask head keep the probabilities of its masks, for the dump of predictions.
+
+    Call it before :func:`enable_tta`.
+
+    Raises:
+        UsageError: a mask head of the config cannot.
+    """
+    heads = (cfg.model.get("roi_head") or {}).get("mask_head") or []
+    heads = [heads] if isinstance(heads, dict) else heads  # a cascade has several
+    types = [head["type"] for head in heads]
+    if not types or not all(map(_keeps_soft_masks, types)):
+        raise UsageError(
+            "--soft-masks needs the mask head RoIFCNMaskHead or RoIHTCMaskHead; "
+            f"the config's is {', '.join(map(str, types)) or 'none'}"
+        )
+    for head in heads:
+        head["soft_masks"] = True
+
+
+def _keeps_soft_masks(head_type: str | type) -> bool:
+    head_class = MODELS.get(head_type) if isinstance(head_type, str) else head_type
+    return head_class is not None and "soft_masks" in inspect.signature(head_class).parameters
+
+
+def enable_tta(cfg: Config) -> None:
+    """Test with the views of ``tta_pipeline``, merged by ``tta_model``, in place of the image itself.
+
+    Raises:
+        UsageError: the config lacks one of the two.
+    """
+    for key in ("tta_model", "tta_pipeline"):
+        if not cfg.get(key):
+            raise UsageError(
+                f"--tta needs {key}, which {cfg.filename} has not: see configs/_base_/tta.py"
+            )
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    tested_dataset(cfg)["pipeline"] = cfg.tta_pipeline
+
+
+def tested_dataset(cfg: Config) -> ConfigDict:
+    """Return the data set of ``test_dataloader``, without wrappers such as ``RepeatDataset``; {} if there is none."""
+    dataset = (cfg.get("test_dataloader") or {}).get("dataset") or ConfigDict()
+    while "dataset" in dataset:
+        dataset = dataset["dataset"]
+    return dataset
 
 
 def set_resume(cfg: Config, resume: str | None) -> None:

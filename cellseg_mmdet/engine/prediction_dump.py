@@ -5,26 +5,30 @@ from __future__ import annotations
 import pickle
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmdet.evaluation import DumpDetResults
 from mmdet.registry import METRICS
+from mmengine.evaluator import DumpResults
 from mmengine.logging import print_log
 
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.predictions import read_masks
 
 SUFFIXES = (".pkl", ".pickle")
+_GROUND_TRUTH = ("gt_instances", "ignored_instances", "gt_panoptic_seg")
 
 
 @METRICS.register_module()
-class DumpPredictions(DumpDetResults):
+class DumpPredictions(DumpResults):
     """Write the predictions of a whole data set: each image once, and the file whole or not at all.
 
     The file is a pickled list with one dict an image: ``img_id``, ``img_path``, ``ori_shape``, ...
     and ``pred_instances`` with ``bboxes`` (N, 4) xyxy, ``scores`` (N,), ``labels`` (N,) and
-    ``masks``, N COCO RLEs.
+    ``masks``, N COCO RLEs; from our mask heads also ``maskness`` (N,) and, where they are kept,
+    ``soft_masks`` (N, rows, columns) uint8.
     """
 
     default_prefix = "dump"  # it has no scores to name, but mmengine warns where there is none
@@ -34,6 +38,14 @@ class DumpPredictions(DumpDetResults):
     ) -> None:
         check_output(out_file_path)
         super().__init__(out_file_path, collect_device, collect_dir)
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
+        """Keep what was predicted for the images of a batch.
+
+        Raises:
+            ValueError: masks are not of the size of their image.
+        """
+        super().process(data_batch, [_without_truth(sample) for sample in data_samples])
 
     def evaluate(self, size: int) -> dict[str, Any]:
         self._size = size
@@ -49,7 +61,9 @@ class DumpPredictions(DumpDetResults):
         with atomic_write(self.out_file_path) as path, path.open("wb") as file:
             pickle.dump(results, file, protocol=pickle.HIGHEST_PROTOCOL)
         print_log(
-            f"Predictions of {len(results)} images are in {self.out_file_path}", logger="current"
+            f"Predictions of {len(results)} images are in {self.out_file_path}"
+            + _size_of_soft_masks(results),
+            logger="current",
         )
         return {}
 
@@ -63,6 +77,29 @@ class DumpPredictions(DumpDetResults):
             f"images, more than one for {twice[:5] or 'none'}. "
             "Use test_dataloader.sampler = dict(type='DefaultSampler', shuffle=False)."
         )
+
+
+def _size_of_soft_masks(results: Sequence[dict[str, Any]]) -> str:
+    """Return what the log says of the size of all soft masks; nothing where there are none."""
+    soft_masks = [
+        result["pred_instances"]["soft_masks"]
+        for result in results
+        if "soft_masks" in result["pred_instances"]
+    ]
+    if not soft_masks:
+        return ""
+    size, count = sum(masks.nbytes for masks in soft_masks), sum(map(len, soft_masks))
+    return f"; {size:,} bytes of it are the soft masks of {count:,} instances"
+
+
+def _without_truth(sample: dict[str, Any]) -> dict[str, Any]:
+    """Return a sample as it is dumped: no ground truth, masks as RLE."""
+    entry = {key: value for key, value in sample.items() if key not in _GROUND_TRUTH}
+    instances = entry["pred_instances"]
+    if "masks" in instances:
+        runs = read_masks(instances["masks"], *entry["ori_shape"][:2])
+        entry["pred_instances"] = {**instances, "masks": runs.to_coco()}
+    return entry
 
 
 def check_output(path: str) -> None:

@@ -11,10 +11,12 @@ import torch
 from mmcv.transforms import Compose
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.runner import load_checkpoint
 
 from cellseg_mmdet.engine import load_config, prepare_model_cfg, register_checkpoint_loaders
+from cellseg_mmdet.engine.config import enable_tta, tested_dataset
 from cellseg_mmdet.errors import CheckpointError, UsageError
 from cellseg_mmdet.postprocess import build_pipeline
 from cellseg_mmdet.postprocess.from_config import class_names
@@ -32,6 +34,7 @@ class Predictor:
         device: such as ``cpu`` or ``cuda:1``; by default the first accelerator there is.
         cfg_options: settings that override those of the config.
         trust_checkpoint: allow the checkpoint to run code while it is loaded.
+        tta: predict the views of the config's ``tta_pipeline`` and merge what is found in them.
 
     Attributes:
         cfg: the config, options merged in.
@@ -40,7 +43,8 @@ class Predictor:
         postprocess: takes an `ImagePrediction` and returns the one that is scored and submitted.
 
     Raises:
-        UsageError: the config is missing, has no test pipeline or no class names, or the device is not there.
+        UsageError: the config is missing, has no test pipeline, no class names or, with ``tta``, no views, or the
+            device is not there.
         CheckpointError: the checkpoint is missing, refused, damaged, or of another model.
     """
 
@@ -52,8 +56,11 @@ class Predictor:
         device: str | None = None,
         cfg_options: Mapping[str, Any] | None = None,
         trust_checkpoint: bool = False,
+        tta: bool = False,
     ) -> None:
         self.cfg = load_config(config, cfg_options)
+        if tta:
+            enable_tta(self.cfg)
         prepare_model_cfg(self.cfg)
         self.device = _usable_device(device or get_device())
         self._pipeline = Compose(array_pipeline(self.cfg))
@@ -72,12 +79,9 @@ class Predictor:
             images: file name -> uint8 BGR (H, W, 3), as `read_image` gives it. A prediction is named by the stem.
         """
         packed = [self._pipeline({"img": image}) for image in images.values()]
-        samples = [item["data_samples"] for item in packed]
-        for sample, (name, image) in zip(samples, images.items(), strict=True):
-            sample.set_metainfo({"img_path": name, "ori_shape": image.shape[:2]})
-        found = self._model.test_step(
-            {"inputs": [item["inputs"] for item in packed], "data_samples": samples}
-        )
+        found = self._model.test_step(pseudo_collate(packed))
+        for sample, name in zip(found, images, strict=True):
+            sample.set_metainfo({"img_path": name})
         return [from_dump_entry(sample.to_dict()) for sample in found]
 
 
@@ -87,10 +91,7 @@ def array_pipeline(cfg: Config) -> list[dict[str, Any]]:
     Raises:
         UsageError: there is no test pipeline, or it does not begin with loading an image from a file.
     """
-    dataset = (cfg.get("test_dataloader") or {}).get("dataset") or {}
-    while "dataset" in dataset:  # wrappers such as RepeatDataset
-        dataset = dataset["dataset"]
-    steps = [dict(step) for step in dataset.get("pipeline") or []]
+    steps = [dict(step) for step in tested_dataset(cfg).get("pipeline") or []]
     first = _type_name(steps[0]) if steps else "nothing"
     if first != "LoadImageFromFile":
         raise UsageError(

@@ -4,6 +4,7 @@ _base_ = [
     "../_base_/datasets/crops.py",
     "../_base_/datasets/one_class.py",
     "../_base_/schedules/schedule_scratch.py",
+    "../_base_/tta.py",
     "../_base_/default_runtime.py",
 ]
 
@@ -14,6 +15,13 @@ param_scheduler = [_base_.warm_up, dict(_base_.cosine, end=max_epochs, T_max=max
 
 train_pipeline = _base_.crop_pipeline
 test_pipeline = _base_.whole_image_pipeline
+tta_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(
+        type="TestTimeAug",
+        transforms=[[dict(type="Resize", scale_factor=_base_.enlarge)], *_base_.tta_sides],
+    ),
+]
 
 train_dataloader = dict(dataset=dict(_base_.one_class_data, pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(_base_.one_class_data, pipeline=test_pipeline))

@@ -8,7 +8,13 @@ import torch
 from mmengine.config import Config
 
 from cellseg_mmdet.engine import commands
-from cellseg_mmdet.engine.config import load_config, set_work_dir, share_postprocess
+from cellseg_mmdet.engine.config import (
+    enable_tta,
+    keep_soft_masks,
+    load_config,
+    set_work_dir,
+    share_postprocess,
+)
 from cellseg_mmdet.errors import UsageError
 
 STEPS = [{"type": "ScoreThreshold", "score_thr": 0.3}, {"type": "RemoveOverlaps"}]
@@ -36,7 +42,14 @@ def train_arguments(config: Path, **changes: object) -> argparse.Namespace:
 
 
 def eval_arguments(config: Path, **changes: object) -> argparse.Namespace:
-    defaults = {"out": None, "show": False, "show_dir": None, "wait_time": 2}
+    defaults = {
+        "out": None,
+        "soft_masks": False,
+        "tta": False,
+        "show": False,
+        "show_dir": None,
+        "wait_time": 2,
+    }
     return arguments(config, **(defaults | changes))
 
 
@@ -220,3 +233,74 @@ def test_show_dir_switches_drawing_on(config_file: Path):
 
     assert cfg.default_hooks.visualization.draw
     assert cfg.default_hooks.visualization.test_out_dir == "painted"
+
+
+def model_with(mask_head: object) -> Config:
+    return Config({"model": {"roi_head": {"mask_head": mask_head}}})
+
+
+@pytest.mark.parametrize("name", ["RoIFCNMaskHead", "mmdet.RoIHTCMaskHead"])
+def test_soft_masks_are_asked_of_the_mask_head(name: str):
+    one, cascade = model_with({"type": name}), model_with([{"type": name}, {"type": name}])
+
+    keep_soft_masks(one)
+    keep_soft_masks(cascade)
+
+    assert one.model.roi_head.mask_head.soft_masks
+    assert all(head.soft_masks for head in cascade.model.roi_head.mask_head)
+
+
+@pytest.mark.parametrize(
+    ("cfg", "found"),
+    [
+        (model_with({"type": "FCNMaskHead"}), "FCNMaskHead"),
+        (model_with({"type": "NoSuchHead"}), "NoSuchHead"),
+        (model_with(None), "none"),
+        (Config({"model": {"type": "CondInst"}}), "none"),
+    ],
+    ids=["mmdet's", "unknown", "without", "one stage"],
+)
+def test_soft_masks_of_another_head_are_refused(cfg: Config, found: str):
+    with pytest.raises(UsageError, match=f"--soft-masks needs .* RoIHTCMaskHead; .* is {found}"):
+        keep_soft_masks(cfg)
+
+
+def test_soft_masks_need_a_file(config_file: Path):
+    args = eval_arguments(config_file, checkpoint="https://x/y.pth", soft_masks=True)
+
+    with pytest.raises(UsageError, match=r"--soft-masks .* give --out too"):
+        commands.testing_config(args)
+
+
+def test_tta_wraps_the_model_and_replaces_the_pipeline(config_file: Path, tmp_path: Path):
+    views = [{"type": "TestTimeAug"}]
+    options = {
+        "tta_model": {"type": "CellTTAModel", "iou_thr": 0.4},
+        "tta_pipeline": views,
+        "test_dataloader.dataset.dataset.pipeline": [],
+        "model.roi_head.mask_head.type": "RoIFCNMaskHead",
+    }
+    args = eval_arguments(
+        config_file,
+        checkpoint="https://x/y.pth",
+        cfg_options=options,
+        out=str(tmp_path / "preds.pkl"),
+        tta=True,
+        soft_masks=True,
+    )
+
+    cfg = commands.testing_config(args)
+
+    assert (cfg.model.type, cfg.model.iou_thr) == ("CellTTAModel", 0.4)
+    assert cfg.model.module.type == "MaskRCNN"
+    assert cfg.model.module.roi_head.mask_head.soft_masks
+    assert cfg.test_dataloader.dataset.dataset.pipeline == views
+
+
+@pytest.mark.parametrize("missing", ["tta_model", "tta_pipeline"])
+def test_tta_needs_its_model_and_its_views(config_file: Path, missing: str):
+    parts = {"tta_model": {"type": "CellTTAModel"}, "tta_pipeline": [{"type": "TestTimeAug"}]}
+    cfg = load_config(config_file, {key: parts[key] for key in parts if key != missing})
+
+    with pytest.raises(UsageError, match=rf"--tta needs {missing}, .*small\.py .*tta\.py"):
+        enable_tta(cfg)

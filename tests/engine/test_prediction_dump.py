@@ -7,11 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmdet.evaluation import DumpDetResults
 from mmdet.registry import METRICS
+from mmengine.logging import MMLogger
 from pycocotools import mask as coco_mask
 
 from cellseg_mmdet.engine.prediction_dump import DumpPredictions, check_output
 from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.masks.encoded import EncodedMasks
+from cellseg_mmdet.predictions import load_predictions
 
 
 def prediction(img_id: int) -> dict:
@@ -49,6 +54,66 @@ def test_the_file_has_the_layout_of_mmdet(tmp_path: Path):
     assert rle["size"] == [4, 6]
     np.testing.assert_array_equal(coco_mask.toBbox(rle), [0, 0, 3, 2])
     assert os.listdir(out.parent) == ["preds.pkl"]
+
+
+def test_encoded_masks_are_written_as_mmdet_writes_tensors(tmp_path: Path):
+    encoded = prediction(1)
+    encoded["pred_instances"]["masks"] = EncodedMasks(Runs.from_label_map(np.eye(4, 6, dtype=int)))
+    dense = prediction(1)
+    dense["pred_instances"]["masks"] = torch.eye(4, 6, dtype=torch.bool)[None]
+
+    dumps = [DumpPredictions(str(tmp_path / "a.pkl")), DumpDetResults(str(tmp_path / "b.pkl"))]
+    for dump, sample in zip(dumps, (encoded, dense), strict=True):
+        dump.process({}, [sample])
+        dump.evaluate(1)
+
+    ours, of_mmdet = (
+        pickle.loads((tmp_path / name).read_bytes())[0] for name in ("a.pkl", "b.pkl")
+    )
+    assert ours.keys() == of_mmdet.keys()
+    assert ours["pred_instances"].keys() == of_mmdet["pred_instances"].keys()
+    assert ours["pred_instances"]["masks"] == of_mmdet["pred_instances"]["masks"]
+
+
+def test_soft_masks_are_written_and_the_log_states_their_size(tmp_path: Path, capfd):
+    MMLogger.get_instance("dump", logger_name="dump")
+    out = tmp_path / "preds.pkl"
+    dump = DumpPredictions(str(out))
+    soft_masks = torch.arange(2 * 28 * 28).reshape(2, 28, 28).to(torch.uint8)
+    for img_id in (1, 2):
+        sample = prediction(img_id)
+        sample["pred_instances"]["soft_masks"] = soft_masks[img_id - 1 : img_id]
+        sample["pred_instances"]["maskness"] = torch.tensor([0.5])
+        dump.process({}, [sample])
+
+    dump.evaluate(2)
+
+    first, second = load_predictions(out)
+    np.testing.assert_array_equal(first.soft_masks, soft_masks[:1])
+    np.testing.assert_array_equal(second.soft_masks, soft_masks[1:])
+    assert second.mask_scores.tolist() == [0.5]
+    told = capfd.readouterr()
+    assert "; 1,568 bytes of it are the soft masks of 2 instances" in told.out + told.err
+
+
+def test_the_metrics_after_it_see_the_whole_sample(tmp_path: Path):
+    sample = prediction(1)
+    masks = sample["pred_instances"]["masks"]
+
+    DumpPredictions(str(tmp_path / "preds.pkl")).process({}, [sample])
+
+    assert "gt_instances" in sample
+    assert sample["pred_instances"]["masks"] is masks
+
+
+def test_boxes_alone_are_written(tmp_path: Path):
+    sample = prediction(1)
+    del sample["pred_instances"]["masks"]
+    dump = DumpPredictions(str(tmp_path / "preds.pkl"))
+
+    dump.process({}, [sample])
+
+    assert dump.results[0]["pred_instances"].keys() == {"bboxes", "scores", "labels"}
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,39 @@ def test_batch_gives_what_single_images_give(predictor: Predictor, image_file: P
         assert_same(together, predictor.predict({name: pixels})[0])
 
 
+def test_views_are_merged_to_what_one_finds(checkpoint: Path, image_file: Path) -> None:
+    def tta_of(*flips: float) -> dict[str, object]:
+        resize = [{"type": "Resize", "scale_factor": 1.5}]
+        flip = [{"type": "RandomFlip", "prob": prob} for prob in flips]
+        meta_keys = ("img_path", "ori_shape", "img_shape", "scale_factor", "homography_matrix")
+        pack = [{"type": "PackDetInputs", "meta_keys": meta_keys}]
+        views = {"type": "TestTimeAug", "transforms": [resize, flip, pack]}
+        return {
+            "tta_model": {"type": "CellTTAModel"},
+            "tta_pipeline": [{"type": "LoadImageFromFile"}, views],
+        }
+
+    image = read_image(image_file)
+    images = {str(image_file): image, "mirrored.png": np.ascontiguousarray(image[:, ::-1])}
+    plain, once, twice = (
+        Predictor(CONFIG, str(checkpoint), device="cpu", cfg_options=OPTIONS | tta, tta=bool(tta))
+        for tta in ({}, tta_of(0.0), tta_of(0.0, 1.0))
+    )
+
+    for expected, found in zip(plain.predict(images), once.predict(images), strict=True):
+        assert_same(found, expected.select(expected.by_descending_score()))
+    first, mirrored = twice.predict(images)
+    assert (first.image_id, mirrored.image_id) == ("field.of.view", "mirrored")
+    # Both see the same two pictures.
+    np.testing.assert_allclose(first.scores, mirrored.scores, atol=1e-5)
+    x1, y1, x2, y2 = first.boxes.T
+    width = image.shape[1]
+    np.testing.assert_allclose(
+        mirrored.boxes, np.stack([width - x2, y1, width - x1, y2], 1), atol=1e-3
+    )
+    np.testing.assert_array_equal(mirrored.masks.areas, first.masks.areas)
+
+
 def test_classes_are_those_of_the_checkpoint_else_of_the_config(
     predictor: Predictor, tmp_path: Path
 ) -> None:

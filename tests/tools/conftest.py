@@ -22,7 +22,12 @@ TRAIN_IMAGES = 8
 TEST_IMAGES = 7  # odd: the sampler of two processes has one image predicted twice
 
 CONFIG = """\
-custom_imports = dict(imports=["cellseg_mmdet.engine", "seen_images"], allow_failed_imports=False)
+custom_imports = dict(
+    imports=[
+        "cellseg_mmdet.datasets", "cellseg_mmdet.engine", "cellseg_mmdet.models", "seen_images"
+    ],
+    allow_failed_imports=False,
+)
 default_scope = "mmdet"
 norm_cfg = dict(type="SyncBN")
 model = dict(
@@ -68,7 +73,7 @@ model = dict(
             featmap_strides=[4, 8, 16, 32],
         ),
         mask_head=dict(
-            type="FCNMaskHead", num_convs=1, in_channels=8, conv_out_channels=8, num_classes=1
+            type="RoIFCNMaskHead", num_convs=1, in_channels=8, conv_out_channels=8, num_classes=1
         ),
     ),
     train_cfg=dict(
@@ -127,6 +132,19 @@ test_dataloader = dict(
     dataset=dict(ann_file="test.json", test_mode=True, pipeline=[load[0], resize, pack], **data),
 )
 val_dataloader = test_dataloader
+tta_model = dict(type="CellTTAModel")
+tta_pipeline = [
+    load[0],
+    dict(
+        type="TestTimeAug",
+        transforms=[
+            [dict(type="Resize", scale=(side, side)) for side in (32, 64)],
+            [dict(type="RandomFlip", prob=prob) for prob in (0.0, 1.0)],
+            [dict(type="RandomRotate90", turns=[number]) for number in (0, 3)],
+            [dict(pack, meta_keys=(*pack["meta_keys"], "homography_matrix"))],
+        ],
+    ),
+]
 val_evaluator = test_evaluator = dict(
     type="CocoMetric", ann_file="{folder}/test.json", metric=["bbox", "segm"], format_only=False
 )

@@ -12,7 +12,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 
-from cellseg_mmdet.engine import load_config, prepare_model_cfg
+from cellseg_mmdet.engine import UsageError, load_config, prepare_model_cfg
 from cellseg_mmdet.inference import ImageError
 
 ROOT = Path(__file__).parents[2]
@@ -110,3 +110,42 @@ def test_images_of_one_name_are_refused_before_the_model_is_loaded(
     twin.write_bytes((images / "deep/b.tif").read_bytes())
     with pytest.raises(ImageError, match="share the name 'a'"):
         infer([CONFIG, "no_such.pth", str(images), str(twin), "--out-dir", str(tmp_path / "out")])
+
+
+TTA_LEAF = """\
+_base_ = {config!r}
+tta_model = dict(type="CellTTAModel")
+tta_pipeline = {pipeline}
+"""
+VIEWS = """[
+    dict(type="LoadImageFromFile"),
+    dict(
+        type="TestTimeAug",
+        transforms=[
+            [dict(type="Resize", scale_factor=1.5)],
+            [dict(type="RandomRotate90", turns=[number]) for number in (0, 1)],
+            [
+                dict(
+                    type="PackDetInputs",
+                    meta_keys=("ori_shape", "img_shape", "scale_factor", "homography_matrix"),
+                )
+            ],
+        ],
+    ),
+]"""
+
+
+def test_views_are_merged(infer, checkpoint: str, images: Path, tmp_path: Path) -> None:
+    config = tmp_path / "leaf.py"
+    found = {}
+    for name, tta in (("plain", []), ("merged", ["--tta"])):
+        out = tmp_path / name
+        config.write_text(TTA_LEAF.format(config=CONFIG, pipeline=VIEWS))
+        arguments = [str(config), checkpoint, str(images), "--out-dir", str(out), "--no-overlays"]
+        infer([*arguments, "--device", "cpu", *tta, *OPTIONS])
+        found[name] = json.loads((out / "predictions.json").read_text())
+    assert found["merged"] and found["merged"] != found["plain"]
+
+    config.write_text(TTA_LEAF.format(config=CONFIG, pipeline=None))
+    with pytest.raises(UsageError, match=r"--tta needs tta_pipeline, which .*leaf\.py has not"):
+        infer([*arguments, "--tta"])

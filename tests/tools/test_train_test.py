@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from cellseg_mmdet.engine.checkpoint import read_checkpoint
+from cellseg_mmdet.models.mask_heads import paste_masks
+from cellseg_mmdet.predictions import ImagePrediction, load_predictions
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,6 +72,56 @@ def test_images_without_annotations_are_predicted(tiny_run, checkpoint, tmp_path
     assert [prediction["img_id"] for prediction in predictions] == tiny_run.test_ids
 
 
+def predictions(tiny_run, checkpoint, folder, *arguments) -> list[ImagePrediction]:
+    out = folder / "preds.pkl"
+    tiny_run.tool(
+        "test", tiny_run.config, checkpoint, "--work-dir", folder, "--out", out, *arguments
+    )
+    return load_predictions(out)
+
+
+def test_views_are_merged(tiny_run, checkpoint, tmp_path):
+    plain = predictions(tiny_run, checkpoint, tmp_path)
+    merged = predictions(tiny_run, checkpoint, tmp_path, "--tta")
+
+    assert [prediction.img_id for prediction in merged] == tiny_run.test_ids
+    for one, several in zip(plain, merged, strict=True):
+        assert (one.height, one.width) == (several.height, several.width)
+        assert len(several) == 20  # max_per_img
+        assert (np.diff(several.scores) <= 0).all()
+        assert several.masks.areas.any()
+        assert several.soft_masks is None
+        assert not np.array_equal(one.boxes, several.boxes)
+    assert max(prediction.scores.max() for prediction in merged) > 0.01
+
+
+def test_views_of_stock_masks_are_refused_in_one_line(tiny_run, checkpoint, tmp_path):
+    arguments = (tiny_run.config, checkpoint, "--work-dir", tmp_path, "--tta")
+    with pytest.raises(SystemExit, match=r"error: .*CellTTAModel.* RoIFCNMaskHead"):
+        tiny_run.tool("test", *arguments, options=("model.roi_head.mask_head.type=FCNMaskHead",))
+
+
+@pytest.mark.parametrize("tta", [(), ("--tta",)], ids=["plain", "tta"])
+def test_soft_masks_are_those_of_the_masks(tiny_run, checkpoint, tmp_path, capfd, tta):
+    found = predictions(tiny_run, checkpoint, tmp_path, "--soft-masks", *tta)
+
+    for prediction in found:
+        assert prediction.soft_masks.shape == (len(prediction), 12, 12)
+        pasted = paste_masks(
+            torch.from_numpy(prediction.soft_masks / np.float32(255)),
+            torch.from_numpy(prediction.boxes),
+            prediction.height,
+            prediction.width,
+            threshold=0.05,
+        )
+        # The 8 bits of a probability decide a pixel here and there.
+        np.testing.assert_allclose(pasted.areas, prediction.masks.areas, rtol=0.1, atol=5)
+    count = sum(map(len, found))
+    told = capfd.readouterr()
+    expected = f"; {count * 144:,} bytes of it are the soft masks of {count:,} instances"
+    assert expected in told.out + told.err
+
+
 def test_painted_images_are_written(tiny_run, checkpoint, tmp_path):
     arguments = (tiny_run.config, checkpoint, "--work-dir", tmp_path, "--show-dir", "painted")
     tiny_run.tool("test", *arguments)
@@ -112,6 +165,7 @@ def test_code_in_a_trusted_checkpoint_is_run(tiny_run, bomb, tmp_path):
         ("train", ["--resume", "none.pth"], r"checkpoint none\.pth: there is no such file"),
         ("test", ["none.pth"], r"checkpoint none\.pth: there is no such file"),
         ("test", ["https://x/y.pth", "--out", "preds.json"], r"must end with \.pkl or \.pickle"),
+        ("test", ["https://x/y.pth", "--soft-masks"], "--soft-masks .* give --out too"),
         ("train", ["--launcher", "slurm"], "SLURM_PROCID.* is not set"),
         ("train", ["--auto-scale-lr"], "base_batch_size"),
     ],

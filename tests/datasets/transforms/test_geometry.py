@@ -147,6 +147,20 @@ def test_a_quarter_turn_keeps_boxes_that_are_not_tight(
     assert (out["homography_matrix"] @ [6, 0, 1]).tolist() == [0, 0, 1]  # the upper right corner
 
 
+@pytest.mark.parametrize("num_turns", [-1, 0, 1, 2, 3])
+def test_the_turn_may_be_chosen_and_the_image_be_all_there_is(num_turns: int) -> None:
+    image = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    out = RandomRotate90(turns=[num_turns])({"img": image})
+    np.testing.assert_array_equal(out["img"], np.rot90(image, num_turns))
+    assert out["img_shape"] == out["img"].shape[:2]
+    assert out.keys() == {"img", "img_shape", "homography_matrix"}
+
+
+def test_no_turn_at_all_is_an_error() -> None:
+    with pytest.raises(ValueError, match="turns"):
+        RandomRotate90(turns=[])
+
+
 # ---------------------------------------------------------------- any angle
 
 

@@ -1,0 +1,6 @@
+"""Parts of models. Importing this package, as a config's ``custom_imports`` do, registers them with mmdet."""
+
+from cellseg_mmdet.models.mask_heads import RoIFCNMaskHead, RoIHTCMaskHead
+from cellseg_mmdet.models.tta import CellTTAModel
+
+__all__ = ["CellTTAModel", "RoIFCNMaskHead", "RoIHTCMaskHead"]

@@ -1,0 +1,11 @@
+"""Mask heads whose masks never fill an image."""
+
+from cellseg_mmdet.models.mask_heads.paste import paste_masks
+from cellseg_mmdet.models.mask_heads.roi_mask_heads import (
+    PasteInRoI,
+    RoIFCNMaskHead,
+    RoIHTCMaskHead,
+    set_masks,
+)
+
+__all__ = ["PasteInRoI", "RoIFCNMaskHead", "RoIHTCMaskHead", "paste_masks", "set_masks"]
