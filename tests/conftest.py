@@ -16,9 +16,19 @@ REAL_DATA = Path(
 @pytest.fixture(scope="session")
 def sartorius() -> Path:
     """Return the folder of the real Sartorius images; the test is skipped where there is none."""
-    folder = REAL_DATA / "sartorius"
+    return real_data("sartorius")
+
+
+@pytest.fixture(scope="session")
+def dsb2018() -> Path:
+    """Return the folder of the real images of nuclei; the test is skipped where there is none."""
+    return real_data("dsb2018")
+
+
+def real_data(name: str) -> Path:
+    folder = REAL_DATA / name
     if not folder.is_dir():
         pytest.skip(
-            f"no real data: {folder} is no folder; CELLSEG_REAL_DATA names the one that holds sartorius/"
+            f"no real data: {folder} is no folder; CELLSEG_REAL_DATA names the one that holds {name}/"
         )
     return folder

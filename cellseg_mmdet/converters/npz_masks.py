@@ -6,26 +6,15 @@ import csv
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from cellseg_mmdet.converters.cleaning import Cleaning
-from cellseg_mmdet.converters.images import list_images, read_image_size
-from cellseg_mmdet.converters.pipeline import Converted, Row, convert_images, finish_image
-from cellseg_mmdet.converters.records import ImageRecord
-from cellseg_mmdet.converters.rejects import OnError, Rejected
-from cellseg_mmdet.masks import Runs
-
-
-@dataclass(frozen=True)
-class _Task:
-    image_id: str
-    mask_path: str
-    image_path: str | None
-    category: str | None
+from cellseg_mmdet.converters.images import list_images
+from cellseg_mmdet.converters.label_maps import LabelledImage, convert_label_maps
+from cellseg_mmdet.converters.pipeline import Converted
+from cellseg_mmdet.converters.rejects import OnError
 
 
 def read_npz_masks(
@@ -57,8 +46,8 @@ def read_npz_masks(
     if not mask_paths:
         raise ValueError(f"no .npz file in {masks_dir}")
     images = list_images(images_dir)
-    tasks = [
-        _Task(
+    labelled = [
+        LabelledImage(
             image_id=path.stem,
             mask_path=str(path),
             image_path=str(images[path.stem]) if path.stem in images else None,
@@ -66,8 +55,14 @@ def read_npz_masks(
         )
         for path in mask_paths
     ]
-    convert = partial(_convert_image, images_dir=str(images_dir), cleaning=cleaning or Cleaning())
-    return convert_images(convert, tasks, on_error=on_error, workers=workers)
+    return convert_label_maps(
+        labelled,
+        load_label_map,
+        images_dir=str(images_dir),
+        cleaning=cleaning,
+        on_error=on_error,
+        workers=workers,
+    )
 
 
 def read_labels(csv_path: str | os.PathLike[str], *, column: str = "cell_type") -> dict[str, str]:
@@ -113,26 +108,3 @@ def load_label_map(path: str | os.PathLike[str]) -> np.ndarray:
             return arrays["arr_0" if "arr_0" in names else names[0]]
     except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def _convert_image(task: _Task, *, images_dir: str, cleaning: Cleaning) -> Converted:
-    try:
-        if task.image_path is None:
-            raise FileNotFoundError(f"no image file {task.image_id} in {images_dir}")
-        if task.category is None:
-            raise ValueError("the labels csv has no row for this image")
-        masks = Runs.from_label_map(load_label_map(task.mask_path))
-        height, width = read_image_size(task.image_path)
-        if (masks.height, masks.width) != (height, width):
-            raise ValueError(
-                f"label map of {masks.height} x {masks.width} pixels for an image of {height} x {width}"
-            )
-    except (OSError, ValueError) as error:
-        return Converted(rejected=[Rejected(task.mask_path, None, task.image_id, str(error))])
-    categories = (task.category,) * len(masks)
-    record = ImageRecord(
-        Path(task.image_path).name, height, width, masks, categories, cell_type=task.category
-    )
-    return finish_image(
-        record, [Row()] * len(masks), cleaning, source=task.mask_path, image_id=task.image_id
-    )

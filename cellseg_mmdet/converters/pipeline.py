@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,31 +13,68 @@ import numpy as np
 
 from cellseg_mmdet.converters.annotations import write_annotation_parts
 from cellseg_mmdet.converters.cleaning import Cleaning, clean_masks
+from cellseg_mmdet.converters.findings import Finding, write_findings
 from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.converters.rejects import DataSetError, OnError, Rejected, write_rejected
 from cellseg_mmdet.converters.splits import assign_folds
+from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.progress import parallel_map
 
 
 @dataclass(frozen=True)
 class Row:
-    """Where one instance came from: its line in the source (None for a whole file) and what stood there."""
+    """Where one instance came from.
+
+    Attributes:
+        number: its line in the source, None for a whole file.
+        content: what stood there.
+        source: its own file, or whatever else names it, where that is not the source of the whole image.
+    """
 
     number: int | None = None
     content: str = ""
+    source: str = ""
 
 
 @dataclass
 class Converted:
-    """Records of a data set, the rows that were left out, and how many instances each cleaning step touched."""
+    """Records of a data set, the rows that were left out, and how many instances each cleaning step touched.
+
+    ``findings`` are oddities of annotations that were kept as they are; None where nobody looked for any.
+    """
 
     records: list[ImageRecord] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     cleaned: Counter[str] = field(default_factory=Counter)
+    findings: list[Finding] | None = None
 
     @property
     def num_cells(self) -> int:
         return sum(len(record.masks) for record in self.records)
+
+
+def parse_masks(
+    parse: Callable[[Sequence[Any]], Runs], items: Sequence[Any]
+) -> tuple[Runs, dict[int, str]]:
+    """Parse all items of an image at once; where that fails, one by one, to name every malformed one.
+
+    Args:
+        parse: makes one mask of each item, or raises a ValueError.
+        items: strings, segmentations, or whatever ``parse`` takes.
+
+    Returns:
+        The masks of the items that can be parsed, and the cause for each other one by its index.
+    """
+    try:
+        return parse(items), {}
+    except ValueError:
+        parts, faults = [parse([])], {}
+    for index, item in enumerate(items):
+        try:
+            parts.append(parse([item]))
+        except ValueError as error:
+            faults[index] = str(error)
+    return Runs.concatenate(parts), faults
 
 
 def finish_image(
@@ -48,7 +85,10 @@ def finish_image(
     cause = "the mask has no pixel; --clean drop-empty drops such rows and counts them"
     filled = masks.areas > 0
     empty = kept[~filled]
-    rejected = [Rejected(source, rows[i].number, image_id, cause, rows[i].content) for i in empty]
+    rejected = [
+        Rejected(rows[i].source or source, rows[i].number, image_id, cause, rows[i].content)
+        for i in empty
+    ]
     categories = tuple(record.categories[i] for i in kept[filled])
     cleaned = ImageRecord(
         record.file_name,
@@ -88,6 +128,8 @@ def convert_images(
         total.records += part.records
         total.rejected += part.rejected
         total.cleaned += part.cleaned
+        if part.findings is not None:
+            total.findings = (total.findings or []) + part.findings
         for name in (
             part.cleaned
         ):  # Counter addition drops zeros, and a step that changed nothing is worth a line
@@ -123,18 +165,30 @@ def write_folds(
     return list(paths)
 
 
-def report(converted: Converted, rejected_path: Path | None) -> str:
-    """Return the lines that end a conversion: counts per class, cleaning, and where rejected rows went."""
+def report(
+    converted: Converted, rejected_path: Path | None, findings_path: Path | None = None
+) -> str:
+    """Return the lines that end a conversion: counts, cleaning, and where findings and rejected rows went."""
     classes = Counter(name for record in converted.records for name in record.categories)
-    lines = [f"{len(converted.records)} images, {converted.num_cells} cells"]
-    lines[0] += (
-        f" ({', '.join(f'{count} {name}' for name, count in sorted(classes.items()))})"
-        if classes
-        else ""
-    )
+    types = Counter(record.cell_type for record in converted.records if record.cell_type)
+    images = f"{len(converted.records)} images"
+    # Where the type of an image is the class of its cells, the count per class says it already.
+    images += _counts({} if types.keys() <= classes.keys() else types)
+    lines = [f"{images}, {converted.num_cells} cells{_counts(classes)}"]
     for name, count in converted.cleaned.items():
         lines.append(f"cleaning, {name.replace('_', '-')}: {count} instances")
+    if findings_path is not None and converted.findings is not None:
+        write_findings(findings_path, converted.findings)
+        kinds = Counter(finding.kind for finding in converted.findings)
+        lines.append(
+            f"{len(converted.findings)} findings{_counts(kinds)}, listed in {findings_path}"
+        )
     if rejected_path is not None:
         write_rejected(rejected_path, converted.rejected)
         lines.append(f"{len(converted.rejected)} rejected rows, listed in {rejected_path}")
     return "\n".join(lines)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    listed = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    return f" ({listed})" if listed else ""

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from cellseg_mmdet.converters.cleaning import Cleaning
+from cellseg_mmdet.converters.csv_rows import parse_strings, passes_end, read_rows, size_fault
 from cellseg_mmdet.converters.images import list_images, read_image_size
 from cellseg_mmdet.converters.pipeline import Converted, Row, convert_images, finish_image
 from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.converters.rejects import OnError, Rejected
-from cellseg_mmdet.masks import Runs
 
 REQUIRED_COLUMNS = ("id", "annotation", "width", "height", "cell_type")
 
@@ -64,38 +62,15 @@ def _gather_rows(
 ) -> tuple[list[_ImageRows], list[Rejected]]:
     images: dict[str, _ImageRows] = {}
     rejected: list[Rejected] = []
-    with csv_path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        header = next(reader, [])
-        missing = [name for name in REQUIRED_COLUMNS if name not in header]
-        if missing:
-            raise ValueError(
-                f"{csv_path}: column(s) {', '.join(missing)} missing; the header is {','.join(header)!r}"
-            )
-        at = {name: header.index(name) for name in header}
-        for number, values in _numbered_rows(reader):
-            row = Row(number, ",".join(values))
-            image_id = values[at["id"]].strip() if at["id"] < len(values) else ""
-            if len(values) != len(header) or not image_id:
-                found = "the id is empty" if image_id == "" else f"{len(values)} values"
-                cause = f"{found}; the header has {len(header)} columns" if image_id else found
-                rejected.append(Rejected(str(csv_path), number, image_id, cause, row.content))
-                continue
-            rows = images.setdefault(image_id, _ImageRows(image_id, image_paths.get(image_id)))
-            rows.rows.append(row)
-            rows.annotations.append(values[at["annotation"]])
-            rows.sizes.append((values[at["height"]], values[at["width"]]))
-            rows.cell_types.append(values[at["cell_type"]].strip())
-            rows.samples.append(values[at["sample_id"]].strip() if "sample_id" in at else "")
-    if not images and not rejected:
-        raise ValueError(f"{csv_path} has a header and no row")
+    for row, values in read_rows(csv_path, REQUIRED_COLUMNS, rejected):
+        image_id = values["id"].strip()
+        rows = images.setdefault(image_id, _ImageRows(image_id, image_paths.get(image_id)))
+        rows.rows.append(row)
+        rows.annotations.append(values["annotation"])
+        rows.sizes.append((values["height"], values["width"]))
+        rows.cell_types.append(values["cell_type"].strip())
+        rows.samples.append(values.get("sample_id", "").strip())
     return list(images.values()), rejected
-
-
-def _numbered_rows(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
-    for values in reader:
-        if values:  # a blank line, as editors leave at the end
-            yield reader.line_num, values  # type: ignore[attr-defined]
 
 
 def _convert_image(
@@ -118,17 +93,10 @@ def _convert_image(
         if fault:
             faults[index] = fault
     good = [index for index in range(len(image.rows)) if index not in faults]
-    try:
-        masks = _parse(image, good, height, width, cleaning)
-    except ValueError:
-        # Some string is malformed: one by one to name every such row.
-        for index in good:
-            try:
-                _parse(image, [index], height, width, cleaning)
-            except ValueError as error:
-                faults[index] = str(error).removeprefix("instance 0: ")
-        good = [index for index in good if index not in faults]
-        masks = _parse(image, good, height, width, cleaning)
+    texts = [image.annotations[index] for index in good]
+    masks, malformed = parse_strings(texts, height, width, order="row", clip=cleaning.clip)
+    faults |= {good[index]: cause for index, cause in malformed.items()}
+    good = [index for index in good if index not in faults]
     rejected = [reject(index, faults[index]) for index in sorted(faults)]
     if not good:
         return Converted(rejected=rejected)
@@ -147,32 +115,11 @@ def _convert_image(
     converted = finish_image(record, rows, cleaning, source=source, image_id=image.image_id)
     converted.rejected = rejected + converted.rejected
     if cleaning.clip:
-        passing = sum(_passes_end(image.annotations[index], height * width) for index in good)
+        passing = sum(passes_end(image.annotations[index], height * width) for index in good)
         converted.cleaned["clip"] = passing
     return converted
 
 
-def _parse(image: _ImageRows, rows: list[int], height: int, width: int, cleaning: Cleaning) -> Runs:
-    texts = [image.annotations[index] for index in rows]
-    return Runs.from_strings(texts, height, width, order="row", clip=cleaning.clip)
-
-
 def _fault_of_row(image: _ImageRows, index: int, height: int, width: int) -> str | None:
-    written = image.sizes[index]
-    if written != (str(height), str(width)):
-        try:
-            # pandas writes 520.0 where a column has empty cells
-            same = (float(written[0]), float(written[1])) == (height, width)
-        except ValueError:
-            same = False
-        if not same:
-            return (
-                f"height {written[0] or '(empty)'} and width {written[1] or '(empty)'} differ from the image file's "
-                f"{height} x {width}"
-            )
-    return None if image.cell_types[index] else "cell_type is empty"
-
-
-def _passes_end(text: str, num_pixels: int) -> bool:
-    start, length = text.split()[-2:] if text.strip() else ("0", "0")
-    return int(start) + int(length) > num_pixels + 1
+    fault = size_fault(image.sizes[index], height, width)
+    return fault or (None if image.cell_types[index] else "cell_type is empty")

@@ -1,0 +1,60 @@
+"""A folder of files, or a zip archive that is read in place."""
+
+from __future__ import annotations
+
+import functools
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from cellseg_mmdet.fileio import atomic_write
+
+
+def list_files(root: str | os.PathLike[str]) -> list[str]:
+    """Return the files of a folder and its sub-folders, or of a zip archive: sorted paths with '/', relative to it.
+
+    Hidden files, and what macOS puts into archives, are left out.
+
+    Raises:
+        FileNotFoundError: if there is no such folder or file.
+        ValueError: if the file is no zip archive.
+    """
+    source = Path(root)
+    if source.is_dir():
+        names = [
+            path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()
+        ]
+    elif source.is_file():
+        names = [name for name in _archive(str(source)).namelist() if not name.endswith("/")]
+    else:
+        raise FileNotFoundError(f"no folder or zip archive {root}")
+    return sorted(
+        name
+        for name in names
+        if not name.startswith("__MACOSX/") and not any(p.startswith(".") for p in name.split("/"))
+    )
+
+
+def read_file(root: str | os.PathLike[str], name: str) -> bytes:
+    """Return the content of one of the files that `list_files` names."""
+    source = Path(root)
+    return (source / name).read_bytes() if source.is_dir() else _archive(str(source)).read(name)
+
+
+def unpack(
+    archive: str | os.PathLike[str], names: Mapping[str, str], folder: str | os.PathLike[str]
+) -> None:
+    """Write files of an archive to ``folder``; ``names`` maps their paths there to those in the archive."""
+    for target, name in names.items():
+        with atomic_write(Path(folder) / target) as temporary:
+            temporary.write_bytes(read_file(archive, name))
+
+
+@functools.lru_cache(maxsize=1)
+def _archive(path: str) -> zipfile.ZipFile:
+    # Kept open: to read the table of contents of 30,000 files takes as long as many of the files.
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is neither a folder nor a zip archive: {error}") from error

@@ -1,0 +1,48 @@
+"""The same contrast for all images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from mmdet.registry import TRANSFORMS
+
+from cellseg_mmdet.datasets.transforms.base import CellTransform, checked_range
+
+
+@TRANSFORMS.register_module()
+class StretchContrast(CellTransform):
+    """Stretch an 8-bit image linearly, all channels alike, so that two of its percentiles become 0 and 255.
+
+    Exposures of one kind of sample differ by a factor of ten and more, which no mean and deviation of a data set can
+    even out. Nothing is drawn: it belongs in training and test alike, before anything that crops. An image without
+    contrast stays as it is.
+
+    Required keys: img (uint8).
+    Modified keys: img.
+
+    Args:
+        percentiles: of the pixels' values, (low, high).
+
+    Raises:
+        ValueError: they are not in order, or not within 0 to 100.
+    """
+
+    def __init__(self, percentiles: tuple[float, float] = (1.0, 99.8)) -> None:
+        self.percentiles = checked_range("percentiles", percentiles, 0, 100)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Stretch one image.
+
+        Raises:
+            TypeError: the image is not of 8 bits.
+        """
+        image = results["img"]
+        if image.dtype != np.uint8:
+            raise TypeError(f"StretchContrast takes images of uint8; got {image.dtype}")
+        low, high = np.percentile(image, self.percentiles)
+        if high > low:
+            levels = (np.arange(256) - low) * (255 / (high - low))
+            results["img"] = cv2.LUT(image, np.rint(levels).clip(0, 255).astype(np.uint8))
+        return results
