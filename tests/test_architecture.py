@@ -22,7 +22,7 @@ ALLOWED = {
     "export": {"masks", "converters", "postprocess"},
     "synthetic": {"masks", "converters"},
     "tuning": {"masks", "converters", "postprocess", "evaluation"},
-    "visualization": {"masks"},
+    "visualization": {"masks", "converters", "postprocess", "evaluation"},
     "datasets": {"masks", "converters"},
     "models": {"masks", "fusion"},
     "engine": {"masks", "converters"},

@@ -133,7 +133,7 @@ def coco_ap(ours: bool, annotations: Path, num_images: int, num_cells: int) -> W
 
     pairs = scenes.jittered_pairs(annotations, num_images, num_cells)
     options = MetricOptions(classes=("cell",), coco_max_dets=2000)
-    metric: Any = IMAGE_METRICS.build("coco_ap", options=options)
+    metric: Any = IMAGE_METRICS.get("coco_ap")(options)
     if ours:
         return lambda: metric.summarise([metric.measure(pair) for pair in pairs])
     return partial(_pycocotools_ap, [metric.measure(pair) for pair in pairs])

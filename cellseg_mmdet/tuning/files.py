@@ -1,0 +1,161 @@
+"""From the files of a command line to what is tuned, and from the result to a config file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from cellseg_mmdet.converters.annotations import read_annotations
+from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.evaluation.scoring import measure_image, records_by_image_id
+from cellseg_mmdet.fileio import atomic_write, sha256_of
+from cellseg_mmdet.postprocess.from_config import pipeline_from_config
+from cellseg_mmdet.predictions import ImagePrediction, load_predictions
+from cellseg_mmdet.tuning.result import Result
+from cellseg_mmdet.tuning.space import Steps, find_parameters
+from cellseg_mmdet.tuning.tune import Task
+
+PathLike = str | os.PathLike[str]
+
+# The first words of a file that may be written anew.
+_WRITTEN_BY = "Written by tools/tune_postprocess.py"
+
+
+def read_task(
+    predictions: Sequence[PathLike],
+    annotations: Sequence[PathLike],
+    config: PathLike,
+    *,
+    only: Collection[str] = (),
+    per_class: bool = True,
+) -> Task:
+    """Read what is to be tuned; needs mmengine, but no model.
+
+    Args:
+        predictions: dumps of raw predictions, of different images.
+        annotations: COCO json or MMDetection pickle, of at least these images, which are matched by
+            file name.
+        config: its `postprocess` list and class names.
+        only: see `find_parameters`.
+        per_class: see `find_parameters`.
+
+    Raises:
+        FileNotFoundError: if a file does not exist.
+        UsageError: if there is nothing to tune, or not what ``only`` names.
+        ValueError: if a file is damaged, images are in two of the dumps or of the annotation files,
+            or are not annotated, or of another size.
+    """
+    pipeline = pipeline_from_config(config)
+    steps = _steps_of(config)
+    try:
+        parameters = find_parameters(steps, pipeline.classes, only=only, per_class=per_class)
+    except UsageError as error:
+        raise UsageError(f"{config}: {error}") from error
+    found = _read_predictions(predictions)
+    records = _read_records(annotations)
+    source = ", ".join(map(str, annotations))
+    for prediction in found:
+        measure_image(prediction, records, {}, source=source)  # measures nothing, but checks all
+    return Task(
+        predictions=found,
+        records=[records[prediction.image_id] for prediction in found],
+        steps=steps,
+        classes=pipeline.classes,
+        parameters=parameters,
+        about={
+            "predictions": sorted(map(sha256_of, predictions)),
+            "annotations": sorted(map(sha256_of, annotations)),
+            "classes": pipeline.classes,
+            "post-processing": steps,
+            "numbers to search for": {
+                parameter.name: (parameter.low, parameter.high, parameter.log)
+                for parameter in parameters
+            },
+        },
+    )
+
+
+def check_out(out: PathLike, config: PathLike) -> None:
+    """Raise UsageError unless the config file for the result can be written there."""
+    from mmengine.config import Config
+
+    path = Path(out)
+    if path.suffix != ".py":
+        raise UsageError(f"{out}: the name of a config file ends with .py")
+    if path.exists() and not path.read_text(encoding="utf-8").startswith(f"# {_WRITTEN_BY}"):
+        raise UsageError(f"{out} exists, and this tool did not write it: choose another --out")
+    # The text names every file that a config inherits from, in a line of its own.
+    inherited = Config.fromfile(config, import_custom_modules=False).text.splitlines()
+    if any(Path(line).resolve() == path.resolve() for line in inherited if path.name in line):
+        raise UsageError(f"{config} inherits from {out}: choose another --out")
+
+
+def write_config(out: PathLike, config: PathLike, result: Result, source: str) -> None:
+    """Write a config file that inherits from another, with the numbers found.
+
+    Args:
+        out: see `check_out`.
+        config: what it inherits from.
+        source: what the numbers were searched on, for the comment at its top.
+    """
+    base = Path(os.path.relpath(Path(config).resolve(), Path(out).parent.resolve())).as_posix()
+    about = f"{_WRITTEN_BY}: the best numbers of {result.num_trials} tried on\n{source}."
+    tables = f"{result.score_table()}\n{result.verdict()}\n\n{result.number_table()}"
+    comment = [f"# {line}".rstrip() for line in f"{about}\n\n{tables}".splitlines()]
+    with atomic_write(out) as temporary:
+        lines = [*comment, "", f"_base_ = {_literal(base)}", "", *_as_source(result.steps)]
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _steps_of(config: PathLike) -> Steps:
+    from mmengine.config import Config
+
+    return Config.fromfile(config, import_custom_modules=False).to_dict()["postprocess"]
+
+
+def _as_source(steps: Steps) -> list[str]:
+    """Return the lines of Python source that assign the list, one per step."""
+    calls = [", ".join(f"{key}={_literal(value)}" for key, value in step.items()) for step in steps]
+    return ["postprocess = [", *(f"    dict({call})," for call in calls), "]"]
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, dict):
+        items = ", ".join(f"{_literal(key)}: {_literal(item)}" for key, item in value.items())
+        return f"{{{items}}}"
+    if isinstance(value, str) and '"' not in value and "'" not in value:
+        return '"' + repr(value)[1:-1] + '"'
+    return repr(value)
+
+
+def _read_predictions(paths: Sequence[PathLike]) -> list[ImagePrediction]:
+    """Read all dumps; images sorted by name."""
+    found: dict[str, ImagePrediction] = {}
+    source: dict[str, PathLike] = {}
+    for path in paths:
+        for prediction in load_predictions(path):
+            image = prediction.image_id
+            if image in found:
+                raise ValueError(
+                    f"image {image!r} is in {source[image]} and in {path}: one prediction of each "
+                    "image is needed, by a model that was not trained on it"
+                )
+            found[image], source[image] = prediction, path
+    if not found:
+        raise ValueError(f"{', '.join(map(str, paths))}: no image is predicted")
+    return [found[image] for image in sorted(found)]
+
+
+def _read_records(paths: Sequence[PathLike]) -> dict[str, ImageRecord]:
+    """Read all annotation files; records by image name."""
+    found: dict[str, ImageRecord] = {}
+    source: dict[str, PathLike] = {}
+    for path in paths:
+        for image, record in records_by_image_id(read_annotations(path), os.fspath(path)).items():
+            if image in found:
+                raise ValueError(f"image {image!r} is annotated in {source[image]} and in {path}")
+            found[image], source[image] = record, path
+    return found
