@@ -19,16 +19,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import cv2
-import numpy as np
 
 from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.converters.sartorius import read_sartorius
 from cellseg_mmdet.doctor import ops_fault
 from cellseg_mmdet.evaluation import score_predictions
-from cellseg_mmdet.fileio import atomic_write
 from cellseg_mmdet.postprocess.from_config import pipeline_from_config
 from cellseg_mmdet.predictions import ImagePrediction, load_predictions
-from cellseg_mmdet.visualization import draw_instances, side_by_side
+from cellseg_mmdet.visualization import write_picture
+from cellseg_mmdet.visualization.comparison import draw_comparison
 
 Result = TypeVar("Result")
 
@@ -47,7 +46,8 @@ STEPS = {
     "predict": "predict the test images, which no training saw",
     "submit": "write the submission",
     "check": "check the submission",
-    "score": "score it against the truth, and draw image, truth and prediction side by side",
+    "score": "score it against the truth, and draw image, truth, prediction and errors",
+    "report": "write a page about the run",
 }
 # What the config reads from the environment; the user's own settings are for other data.
 _CONFIG_VARIABLES = ("CELLSEG_DATA", "CELLSEG_FOLD", "CELLSEG_SPLIT")
@@ -227,6 +227,11 @@ def run_demo() -> int:
     )
     run.command("check", "tools/check_submission.py", submission, "--images", data / "test")
     scores = run.function("score", lambda: score_and_draw(predictions, data, overlays))
+    run.command(
+        "report",
+        *("tools/report.py", predictions, "--ann", data / "test.csv", "--config", CONFIG),
+        *("--images", data / "test", "--out", WORK_DIR / "report"),
+    )
 
     print(f"\n{_places()}\n\n{_times(run.seconds)}\n\n{_score_lines(scores)}")
     if not scores["kaggle_map"] >= MIN_KAGGLE_MAP:
@@ -269,24 +274,14 @@ def draw_comparisons(
     image_dir: Path,
     out_dir: Path,
 ) -> None:
-    """Write one picture for each image: the image, its true cells, and the predicted ones, side by side."""
+    """Write one picture for each image: as it is, its true cells, the predicted ones, and the errors."""
     records_by_id = {Path(record.file_name).stem: record for record in records}
     for prediction in predictions:
         record = records_by_id[prediction.image_id]
         image = cv2.imread(str(image_dir / record.file_name))
-        score = score_predictions([prediction], [record])["kaggle_map"]
-        panels: dict[str, np.ndarray] = {
-            f"{record.cell_type or 'image'} {prediction.image_id}": cv2.resize(
-                image, None, fx=2, fy=2
-            ),
-            f"truth: {len(record.masks)} cells": draw_instances(image, record.masks),
-            f"prediction: {len(prediction)} cells, score {score:.2f}": draw_instances(
-                image, prediction.masks
-            ),
-        }
-        with atomic_write(out_dir / f"{prediction.image_id}.png") as temporary:
-            if not cv2.imwrite(str(temporary), side_by_side(panels)):
-                raise OSError(f"{temporary}: the picture could not be written")
+        title = f"{record.cell_type or 'image'} {prediction.image_id}"
+        picture = draw_comparison(image, record.masks, prediction.masks, title=title)
+        write_picture(out_dir / f"{prediction.image_id}.png", picture)
     print(f"{len(predictions)} pictures are in {out_dir}")
 
 
@@ -304,7 +299,8 @@ def _places() -> str:
         "training/": "checkpoints, the whole config, logs",
         "predictions.pkl": "raw predictions of the test images",
         "submission.csv": "one row per cell",
-        "overlays/": "look at these: image, truth, prediction",
+        "overlays/": "look at these: image, truth, prediction, errors",
+        "report/index.html": "open it in a browser: scores, errors, calibration, sizes",
     }
     return "\n".join(
         [f"In {WORK_DIR}/:", *(f"  {place:<17}{what}" for place, what in places.items())]

@@ -38,6 +38,7 @@ class Predictor:
 
     Attributes:
         cfg: the config, options merged in.
+        model: mmdet's detector, in eval mode.
         device: where the model is.
         classes: class names in the order of the labels.
         postprocess: takes an `ImagePrediction` and returns the one that is scored and submitted.
@@ -65,11 +66,11 @@ class Predictor:
         self.device = _usable_device(device or get_device())
         self._pipeline = Compose(array_pipeline(self.cfg))
         register_checkpoint_loaders(trust=trust_checkpoint)
-        self._model = MODELS.build(self.cfg.model)
-        meta = _load_weights(self._model, str(checkpoint))
+        self.model = MODELS.build(self.cfg.model)
+        meta = _load_weights(self.model, str(checkpoint))
         self.classes = _class_names(self.cfg, meta)
         self.postprocess = build_pipeline(self.cfg.get("postprocess") or [], self.classes)
-        self._model.to(self.device).eval()
+        self.model.to(self.device).eval()
 
     @torch.inference_mode()
     def predict(self, images: Mapping[str, np.ndarray]) -> list[ImagePrediction]:
@@ -79,7 +80,7 @@ class Predictor:
             images: file name -> uint8 BGR (H, W, 3), as `read_image` gives it. A prediction is named by the stem.
         """
         packed = [self._pipeline({"img": image}) for image in images.values()]
-        found = self._model.test_step(pseudo_collate(packed))
+        found = self.model.test_step(pseudo_collate(packed))
         for sample, name in zip(found, images, strict=True):
             sample.set_metainfo({"img_path": name})
         return [from_dump_entry(sample.to_dict()) for sample in found]

@@ -1,4 +1,4 @@
-"""What a mask is: runs of pixels, the codecs around them, and overlap measures. Needs numpy, scipy and pycocotools only."""
+"""What a mask is: runs of pixels, bitmaps in boxes, codecs, overlaps. Needs numpy, scipy and pycocotools only."""
 
 from cellseg_mmdet.masks.encoded import EncodedMasks
 from cellseg_mmdet.masks.overlap import pairwise_intersection, pairwise_iou

@@ -1,5 +1,10 @@
-"""Pictures of what was found: overlays of instances on their image. Needs numpy and OpenCV only."""
+"""Pictures, charts and pages: what was annotated, what training sees, what was found, and where it is wrong.
 
-from cellseg_mmdet.visualization.overlays import draw_instances, side_by_side
+Runs without torch; what pictures need of a model is in `inference`.
+"""
 
-__all__ = ["draw_instances", "side_by_side"]
+from cellseg_mmdet.visualization.overlays import draw_instances
+from cellseg_mmdet.visualization.pictures import write_picture
+from cellseg_mmdet.visualization.sheets import sheet
+
+__all__ = ["draw_instances", "sheet", "write_picture"]

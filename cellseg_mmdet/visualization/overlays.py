@@ -5,8 +5,6 @@ All instances are drawn at once from one label map and look-up tables, so 790 ce
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import cv2
 import numpy as np
 
@@ -26,20 +24,26 @@ PALETTE_BGR = np.array(
     ],
     dtype=np.uint8,
 )
-_TITLE_HEIGHT_PX, _GAP_PX = 34, 6
-_FRAME_BGR, _TITLE_BGR = (27, 24, 24), (235, 235, 235)
 # Cells this many pixels apart, in any of eight directions, count as neighbours.
 _NEIGHBOUR_REACH_PX = (1, 3, 6, 10)
 
 
 def draw_instances(
-    image: np.ndarray, masks: Runs, *, scale: int = 2, opacity: float = 0.3
+    image: np.ndarray,
+    masks: Runs,
+    *,
+    colors: np.ndarray | None = None,
+    filled: np.ndarray | None = None,
+    scale: int = 2,
+    opacity: float = 0.3,
 ) -> np.ndarray:
     """Draw every instance as a tint with a crisp contour; where instances overlap the smaller one is on top.
 
     Args:
         image: (H, W) gray or (H, W, 3) BGR, uint8.
-        masks: the instances, of the image's size.
+        masks: N instances, of the image's size.
+        colors: (N, 3) uint8 BGR, one of each instance; by default such that neighbours differ.
+        filled: (N,) bool, the instances that are tinted; by default all. Of others only the contour is drawn.
         scale: how many times the drawing is larger than the image; contours are one pixel of the drawing wide.
         opacity: of the tint, in [0, 1].
 
@@ -49,59 +53,50 @@ def draw_instances(
     Raises:
         ValueError: if the image is not uint8, gray or BGR, or the masks are of another size.
     """
-    canvas = _as_bgr(image)
-    if canvas.shape[:2] != (masks.height, masks.width):
-        raise ValueError(
-            f"masks of {masks.height} x {masks.width} pixels for an image of {canvas.shape[0]} x {canvas.shape[1]}"
-        )
-    canvas = _enlarge(canvas, scale)
+    canvas = enlarge(check_size(as_bgr(image), masks), scale)
     if not len(masks):
         return canvas
 
     # A label map shows the later of two overlapping instances.
     largest_first = np.argsort(-masks.areas, kind="stable")
     labels = masks[largest_first].to_label_map()
-    colors = np.zeros((len(masks) + 1, 3), dtype=np.uint8)
-    colors[1:] = PALETTE_BGR[_color_indices(labels, len(masks))]
+    of_label = np.zeros((len(masks) + 1, 3), dtype=np.uint8)
+    is_tinted = np.ones(len(masks) + 1, dtype=bool)
+    if colors is None:
+        of_label[1:] = PALETTE_BGR[_color_indices(labels, len(masks))]
+    else:
+        of_label[1:] = colors[largest_first]
+    if filled is not None:
+        is_tinted[1:] = filled[largest_first]
+    is_tinted[0] = False
 
     labels = labels.repeat(scale, axis=0).repeat(scale, axis=1)
-    tint = np.take(colors, labels, axis=0)
+    tint = np.take(of_label, labels, axis=0)
     tinted = cv2.addWeighted(canvas, 1 - opacity, tint, opacity, 0)
-    cv2.copyTo(tinted, (labels > 0).view(np.uint8), canvas)
+    cv2.copyTo(tinted, is_tinted[labels].view(np.uint8), canvas)
     cv2.copyTo(tint, _contour(labels).view(np.uint8), canvas)
     return canvas
 
 
-def side_by_side(panels: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Put pictures in a row, each under its title.
+def neighbour_colors(masks: Runs) -> np.ndarray:
+    """Return a colour (N, 3) uint8 BGR of `PALETTE_BGR` for each instance, such that neighbours differ."""
+    return PALETTE_BGR[_color_indices(masks.to_label_map(), len(masks))]
 
-    Args:
-        panels: title -> (H, W) gray or (H, W, 3) BGR, uint8; all of one height.
 
-    Returns:
-        (height, width, 3) uint8, BGR.
+def check_size(image: np.ndarray, masks: Runs) -> np.ndarray:
+    """Return the image, which the masks must be of the size of.
 
     Raises:
-        ValueError: if there is no panel, or heights differ.
+        ValueError: if they are not.
     """
-    heights = {title: panel.shape[0] for title, panel in panels.items()}
-    if len(set(heights.values())) != 1:
-        raise ValueError(f"panels side by side need one height; got {heights}")
-    columns = []
-    for title, panel in panels.items():
-        borders_px = (_TITLE_HEIGHT_PX, _GAP_PX, _GAP_PX, _GAP_PX)
-        framed = cv2.copyMakeBorder(
-            _as_bgr(panel), *borders_px, cv2.BORDER_CONSTANT, value=_FRAME_BGR
+    if image.shape[:2] != (masks.height, masks.width):
+        raise ValueError(
+            f"masks of {masks.height} x {masks.width} pixels for an image of {image.shape[0]} x {image.shape[1]}"
         )
-        baseline = (_GAP_PX + 4, _TITLE_HEIGHT_PX - 11)
-        cv2.putText(
-            framed, title, baseline, cv2.FONT_HERSHEY_DUPLEX, 0.55, _TITLE_BGR, 1, cv2.LINE_AA
-        )
-        columns.append(framed)
-    return np.hstack(columns)
+    return image
 
 
-def _as_bgr(image: np.ndarray) -> np.ndarray:
+def as_bgr(image: np.ndarray) -> np.ndarray:
     """Return a (H, W, 3) copy of a gray or BGR uint8 image."""
     is_gray, is_bgr = image.ndim == 2, image.ndim == 3 and image.shape[2] == 3
     if image.dtype != np.uint8 or not (is_gray or is_bgr):
@@ -111,7 +106,8 @@ def _as_bgr(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if is_gray else image.copy()
 
 
-def _enlarge(image: np.ndarray, scale: int) -> np.ndarray:
+def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
+    """Return the image ``scale`` times as large, smoothly."""
     if scale == 1:
         return image
     return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)

@@ -77,7 +77,7 @@ def test_prediction_is_what_the_test_pipeline_and_model_give(
         {"img_path": str(image_file), "img_id": 7}
     )
     with torch.no_grad():
-        (sample,) = predictor._model.test_step(
+        (sample,) = predictor.model.test_step(
             {"inputs": [data["inputs"]], "data_samples": [data["data_samples"]]}
         )
     assert len(prediction) == 20

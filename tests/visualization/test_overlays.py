@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.visualization import draw_instances, side_by_side
+from cellseg_mmdet.visualization import draw_instances
 from cellseg_mmdet.visualization.overlays import PALETTE_BGR, _color_indices
 
 
@@ -85,25 +85,3 @@ def test_wrong_size_and_wrong_type_are_refused() -> None:
         draw_instances(np.zeros((10, 10), np.uint8), Runs.empty(10, 12))
     with pytest.raises(ValueError, match="uint16"):
         draw_instances(np.zeros((10, 10), np.uint16), Runs.empty(10, 10))
-
-
-def test_side_by_side_keeps_every_panel_whole() -> None:
-    rng = np.random.default_rng(0)
-    panels = {
-        name: rng.integers(0, 255, (40, width, 3), dtype=np.uint8)
-        for name, width in (("a", 50), ("b", 70))
-    }
-    picture = side_by_side(panels)
-    for panel in panels.values():
-        height, width = panel.shape[:2]
-        windows = (
-            picture[y : y + height, x : x + width]
-            for y in range(picture.shape[0] - height + 1)
-            for x in range(picture.shape[1] - width + 1)
-        )
-        assert any((window == panel).all() for window in windows)
-
-
-def test_side_by_side_refuses_different_heights() -> None:
-    with pytest.raises(ValueError, match=r"one height.*'tall': 20"):
-        side_by_side({"low": np.zeros((10, 10), np.uint8), "tall": np.zeros((20, 10), np.uint8)})
