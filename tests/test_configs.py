@@ -6,6 +6,7 @@ import copy
 import functools
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,11 +15,13 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
+from torch import nn
 
 from cellseg_mmdet.converters.annotations import write_annotations
 from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.engine import load_config, prepare_model_cfg
 from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.models import UNetInstance
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 BASES = sorted(CONFIGS.glob("_base_/**/*.py"))
@@ -34,9 +37,47 @@ PIPELINE_OF = {
     "test_dataloader": "test_pipeline",
 }
 CLASSES = ("astro", "cort", "shsy5y")
+
+
+class Layout(NamedTuple):
+    """Where a data set has its images, and its annotations of the split to train on, to validate on, and to test on."""
+
+    classes: tuple[str, ...]
+    images: str
+    train: str
+    val: str
+    test_images: str
+    test: str = ""  # nobody annotated the test images
+
+
+FOLDS = ("annotations/train_fold{fold}.json", "annotations/val_fold{fold}.json")
+LAYOUTS = {
+    "sartorius": Layout(CLASSES, "train/", *FOLDS, "test/"),
+    "synthetic": Layout(CLASSES, "train/", *FOLDS, "test/"),
+    "dsb2018": Layout(
+        ("nucleus",),
+        "stage1_train/",
+        *FOLDS,
+        "stage1_test/",
+        "annotations/stage1_test/all.json",
+    ),
+    "livecell": Layout(
+        ("cell",),
+        "images/",
+        "annotations/train.json",
+        "annotations/val.json",
+        "images/",
+        "annotations/test.json",
+    ),
+}
 SIZE = 64  # images of SIZE x SIZE pixels
 
 every_leaf = pytest.mark.parametrize("path", LEAVES, ids=lambda path: path.stem)
+
+
+def data_of(path: Path) -> str:
+    """Return the name of a leaf's data set, its last word."""
+    return path.stem.rsplit("_", 1)[1]
 
 
 @functools.cache
@@ -71,15 +112,20 @@ def root(tmp_path_factory):
     """A folder with the configs' data below it: a handful of square cells on tiny images."""
     root = tmp_path_factory.mktemp("root")
     rng = np.random.default_rng(0)
-    for name in ("sartorius", "synthetic"):
+    for name, layout in LAYOUTS.items():
         folder = root / "data" / name
-        (folder / "train").mkdir(parents=True)
+        (folder / layout.images).mkdir(parents=True)
         records = [
-            draw(folder / "train" / f"{number}.png", CLASSES[number % 3], rng)
+            draw(
+                folder / layout.images / f"{number}.png",
+                layout.classes[number % len(layout.classes)],
+                rng,
+            )
             for number in range(6)
         ]
-        for split, part in (("train_fold0", records[:3]), ("val_fold0", records[3:])):
-            write_annotations(folder / "annotations" / f"{split}.json", part, categories=CLASSES)
+        for ann_file, part in ((layout.train, records[:3]), (layout.val, records[3:])):
+            path = folder / ann_file.format(fold=0)
+            write_annotations(path, part, categories=layout.classes)
     return root
 
 
@@ -94,7 +140,8 @@ def draw(path: Path, cell_type: str, rng: np.random.Generator) -> ImageRecord:
 
 
 def shrink(cfg: Config) -> None:
-    """Keep images tiny and samples few, and load in this process; all else stays as configured."""
+    """Keep images tiny, batches and samples few, and load in this process; all else stays as configured."""
+    cfg.train_dataloader.batch_size = min(cfg.train_dataloader.batch_size, 2)
     for loader in PIPELINE_OF:
         cfg[loader].update(num_workers=0, persistent_workers=False)
         for step in cfg[loader].dataset.pipeline:
@@ -102,8 +149,17 @@ def shrink(cfg: Config) -> None:
                 step.scale = (SIZE, SIZE)
             if "scales" in step:
                 step.scales = [(SIZE, SIZE)]
-    cfg.model.train_cfg.rcnn.sampler.num = 16
-    cfg.model.test_cfg.rcnn.max_per_img = 16
+    if "roi_head" in cfg.model:
+        cfg.model.train_cfg.rcnn.sampler.num = 16
+        cfg.model.test_cfg.rcnn.max_per_img = 16
+
+
+def parts_for_masks(model: nn.Module) -> tuple[set[str], nn.Parameter]:
+    """Return the names of the losses of masks, which are 0 where every cell is ignored, and weights they reach."""
+    if isinstance(model, UNetInstance):
+        losses = {f"loss_foreground_{name}" for name in model.losses["foreground"]}
+        return losses, model.network.head.weight
+    return {"loss_mask"}, model.roi_head.mask_head.convs[0].conv.weight
 
 
 @every_leaf
@@ -123,22 +179,25 @@ def test_takes_a_training_step_and_a_test_step(path, root, tmp_path, monkeypatch
     runner.train_loop  # noqa: B018  the schedulers ask it for the length of an epoch
     assert len(runner.build_param_scheduler(cfg.param_scheduler)) == len(cfg.param_scheduler)
     batch = next(iter(runner.train_dataloader))
-    before = model.roi_head.mask_head.convs[0].conv.weight.detach().clone()
+    mask_losses, weights = parts_for_masks(model)
+    before = weights.detach().clone()
     losses = model.train_step(batch, optim_wrapper)
-    assert len(batch["inputs"]) == min(cfg.train_dataloader.batch_size, 3)
-    assert {"loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox", "loss_mask"} < set(losses)
+    assert len(batch["inputs"]) == cfg.train_dataloader.batch_size
+    if "roi_head" in cfg.model:
+        assert {"loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox"} < set(losses)
     assert all(math.isfinite(value) for value in losses.values())
-    assert losses["loss_mask"] > 0  # 0 where every cell is ignored
-    assert not torch.equal(before, model.roi_head.mask_head.convs[0].conv.weight)
+    assert all(losses[name] > 0 for name in mask_losses)
+    assert not torch.equal(before, weights)
 
     model.eval()
     dataset = runner.val_dataloader.dataset
     [result] = model.test_step(pseudo_collate([dataset[0]]))
     found = result.pred_instances
-    assert 0 < len(found) <= cfg.model.test_cfg.rcnn.max_per_img
+    if "roi_head" in cfg.model:  # a U-Net that knows nothing may find nothing
+        assert 0 < len(found) <= cfg.model.test_cfg.rcnn.max_per_img
     assert found.masks.shape == (len(found), SIZE, SIZE)
     assert set(found.labels.tolist()) <= set(range(len(dataset.metainfo["classes"])))
-    assert result.cell_type == "astro"
+    assert result.cell_type == LAYOUTS[data_of(path)].classes[0]
 
     evaluator = runner.val_loop.evaluator
     evaluator.process(data_samples=[result], data_batch=None)
@@ -157,8 +216,11 @@ class TestEveryLeaf:
         cfg = load(path)
         classes = {cfg[loader].dataset.metainfo.classes for loader in PIPELINE_OF}
         assert len(classes) == 1
-        heads = cfg.model.roi_head
-        assert heads.bbox_head.num_classes == heads.mask_head.num_classes == len(classes.pop())
+        num_classes = {UNetInstance.num_classes}
+        if "roi_head" in cfg.model:
+            heads = cfg.model.roi_head
+            num_classes = {heads.bbox_head.num_classes, heads.mask_head.num_classes}
+        assert num_classes == {len(classes.pop())}
 
     def test_metric_scores_what_gets_submitted(self, path):
         cfg = load(path)
@@ -168,16 +230,20 @@ class TestEveryLeaf:
         for name, value in (("DATA", "/elsewhere"), ("FOLD", "3"), ("SPLIT", "test")):
             monkeypatch.setenv(f"CELLSEG_{name}", value)
         cfg = load_config(path)
-        root = f"/elsewhere/{'synthetic' if 'synthetic' in path.stem else 'sartorius'}/"
+        root = f"/elsewhere/{data_of(path)}/"
+        layout = LAYOUTS[data_of(path)]
         datasets = {loader: cfg[loader].dataset for loader in PIPELINE_OF}
         assert {dataset.data_root for dataset in datasets.values()} == {root}
-        assert datasets["train_dataloader"].ann_file == "annotations/train_fold3.json"
-        assert datasets["val_dataloader"].ann_file == "annotations/val_fold3.json"
-        assert cfg.val_evaluator.ann_file == f"{root}annotations/val_fold3.json"
-        # The images of test/: nobody annotated them, nothing can score them.
+        assert datasets["train_dataloader"].ann_file == layout.train.format(fold=3)
+        assert datasets["val_dataloader"].ann_file == layout.val.format(fold=3)
+        assert cfg.val_evaluator.ann_file == root + layout.val.format(fold=3)
         test = datasets["test_dataloader"]
-        assert (test.ann_file, test.data_prefix.img, test.test_mode) == ("", "test/", True)
-        assert cfg.test_evaluator == []
+        assert (test.ann_file, test.data_prefix.img) == (layout.test, layout.test_images)
+        assert test.test_mode
+        if layout.test:
+            assert cfg.test_evaluator.ann_file == root + layout.test
+        else:  # nobody annotated these images, nothing can score them
+            assert cfg.test_evaluator == []
 
     def test_tests_on_the_held_out_fold(self, path):
         cfg = load(path)
@@ -325,6 +391,18 @@ def test_dense_variants_have_room_for_the_densest_image(path):
     assert model.test_cfg.rpn.max_per_img >= 3000
     generator = model.rpn_head.anchor_generator
     assert min(generator.strides) * min(generator.scales) == 16
+
+
+def test_livecell_weights_fit_the_sartorius_config_that_starts_from_them():
+    start = CONFIGS / "mask_rcnn/mask-rcnn_r50_fpn_dense_20e_livecell.py"
+    cfg = load(
+        CONFIGS / "mask_rcnn/mask-rcnn_r50_fpn_dense_20e_livecell-pretrained_cell_sartorius.py"
+    )
+    assert cfg.load_from == f"work_dirs/{start.stem}/epoch_{load(start).train_cfg.max_epochs}.pth"
+    models = [load_config(path).model for path in (start, Path(cfg.filename))]
+    for model in models:
+        model.pop("test_cfg")  # says how many cells are kept, and nothing of the weights
+    assert models[0] == models[1]
 
 
 def test_there_are_variants_of_both_backbones():

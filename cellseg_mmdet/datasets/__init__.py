@@ -5,10 +5,13 @@ from cellseg_mmdet.datasets.transforms import (
     CopyPasteCells,
     ElasticDeformation,
     LoadRoIAnnotations,
+    PackPixelTargets,
     RandomPhotometry,
+    RandomReflectedAffine,
     RandomRotate90,
     RandomRotateScale,
     RandomScaleCrop,
+    StretchContrast,
 )
 
 __all__ = [
@@ -16,8 +19,11 @@ __all__ = [
     "CopyPasteCells",
     "ElasticDeformation",
     "LoadRoIAnnotations",
+    "PackPixelTargets",
     "RandomPhotometry",
+    "RandomReflectedAffine",
     "RandomRotate90",
     "RandomRotateScale",
     "RandomScaleCrop",
+    "StretchContrast",
 ]

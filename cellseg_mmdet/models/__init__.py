@@ -2,5 +2,23 @@
 
 from cellseg_mmdet.models.mask_heads import RoIFCNMaskHead, RoIHTCMaskHead
 from cellseg_mmdet.models.tta import CellTTAModel
+from cellseg_mmdet.models.unet import (
+    PixelBCELoss,
+    PixelDiceLoss,
+    PixelTTAModel,
+    ResidualAttentionUNet,
+    UNet,
+    UNetInstance,
+)
 
-__all__ = ["CellTTAModel", "RoIFCNMaskHead", "RoIHTCMaskHead"]
+__all__ = [
+    "CellTTAModel",
+    "PixelBCELoss",
+    "PixelDiceLoss",
+    "PixelTTAModel",
+    "ResidualAttentionUNet",
+    "RoIFCNMaskHead",
+    "RoIHTCMaskHead",
+    "UNet",
+    "UNetInstance",
+]

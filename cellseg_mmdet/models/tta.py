@@ -97,7 +97,7 @@ def in_image(instances: InstanceData, meta: Mapping[str, Any]) -> Detections:
     Raises:
         UsageError: the matrix is missing, or does more than flip, turn by quarters and scale.
     """
-    matrix = _checked_matrix(meta)
+    matrix = checked_matrix(meta)
     boxes, soft_masks = instances.bboxes.double().cpu().numpy(), np.zeros((0, 1, 1))
     if "soft_masks" in instances:  # an image without boxes does not reach the mask head
         soft_masks = instances.soft_masks.float().cpu().numpy()
@@ -119,7 +119,7 @@ def in_image(instances: InstanceData, meta: Mapping[str, Any]) -> Detections:
     )
 
 
-def _checked_matrix(meta: Mapping[str, Any]) -> np.ndarray:
+def checked_matrix(meta: Mapping[str, Any]) -> np.ndarray:
     """Return the view's matrix (3, 3) float64: image axes to view axes, in either order and direction."""
     if "homography_matrix" not in meta:
         raise UsageError(

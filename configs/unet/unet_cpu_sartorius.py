@@ -1,0 +1,44 @@
+_base_ = [
+    "../_base_/models/unet_small.py",
+    "../_base_/datasets/sartorius.py",
+    "../_base_/datasets/pixels.py",
+    "../_base_/datasets/crops.py",
+    "../_base_/datasets/one_class.py",
+    "../_base_/schedules/schedule_scratch.py",
+    "../_base_/tta.py",
+    "../_base_/default_runtime.py",
+]
+
+# 20 epochs = 480 iterations * 4 images / 96 training images
+max_epochs = 20
+train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
+param_scheduler = [_base_.warm_up, dict(_base_.cosine, end=max_epochs, T_max=max_epochs)]
+
+model = dict(data_preprocessor=dict(mean=[128.0] * 3, std=[12.6] * 3))
+
+train_pipeline = [
+    *_base_.crop_pipeline[:-1],
+    dict(_base_.pack_targets, border=dict(w0=10.0, sigma_px=5.0)),
+]
+test_pipeline = _base_.whole_image_pipeline
+tta_model = dict(_delete_=True, type="PixelTTAModel")
+tta_pipeline = [
+    _base_.load_image,
+    dict(
+        type="TestTimeAug",
+        transforms=[[dict(type="Resize", scale_factor=_base_.enlarge)], *_base_.tta_sides],
+    ),
+]
+
+train_dataloader = dict(
+    batch_size=4,
+    batch_sampler=None,  # all images come in one size
+    dataset=dict(_base_.one_class_data, pipeline=train_pipeline),
+)
+val_dataloader = dict(dataset=dict(_base_.one_class_data, pipeline=test_pipeline))
+test_dataloader = val_dataloader
+auto_scale_lr = dict(base_batch_size=4)
+
+val_evaluator = dict(_base_.pixel_evaluator, single_class="cell")
+test_evaluator = val_evaluator if _base_.test_split == "val" else []
+postprocess = _base_.pixel_postprocess
