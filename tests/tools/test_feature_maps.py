@@ -66,7 +66,7 @@ def test_maps_are_what_the_layer_computes_before_others_change_it(predictor, ima
     (activated,) = feature_maps(predictor, picture, ["backbone.relu"])
     inputs = torch.from_numpy((picture.transpose(2, 0, 1)[None] - 100.0) / 50.0).float()
     with torch.no_grad():
-        expected = predictor._model.backbone.conv1(inputs)[0].numpy()
+        expected = predictor.model.backbone.conv1(inputs)[0].numpy()
     assert convolved.channels == pytest.approx(expected, abs=1e-4)
     # The activation works in place; what was kept of its input is not changed by it.
     assert normed.channels.min() < 0
@@ -82,7 +82,7 @@ def test_hooks_are_gone_afterwards(predictor, image) -> None:
     picture = cv2.imread(str(image))
     list_layers(predictor, picture)
     feature_maps(predictor, picture)
-    assert not any(module._forward_hooks for module in predictor._model.modules())
+    assert not any(module._forward_hooks for module in predictor.model.modules())
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_layer_that_cannot_be_drawn(predictor, image, layer: str, message: str) 
 def test_filters_are_those_of_the_first_convolution_in_the_order_of_our_images(predictor) -> None:
     name, weights = first_filters(predictor)
     assert name == "backbone.conv1"
-    own = predictor._model.backbone.conv1.weight.detach().numpy()
+    own = predictor.model.backbone.conv1.weight.detach().numpy()
     assert (weights == own).all()
     predictor.cfg.model.data_preprocessor.bgr_to_rgb = True
     assert (first_filters(predictor)[1] == own[:, ::-1]).all()
