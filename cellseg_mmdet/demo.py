@@ -303,7 +303,7 @@ def _places() -> str:
         "report/index.html": "open it in a browser: scores, errors, calibration, sizes",
     }
     return "\n".join(
-        [f"In {WORK_DIR}/:", *(f"  {place:<17}{what}" for place, what in places.items())]
+        [f"In {WORK_DIR}/:", *(f"  {place:<19}{what}" for place, what in places.items())]
     )
 
 

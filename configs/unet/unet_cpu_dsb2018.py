@@ -7,7 +7,7 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-# 40 epochs = 480 iterations * 4 images / 48 training images
+# 40 epochs = 960 iterations * 2 images / 48 training images of the sample
 max_epochs = 40
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [_base_.warm_up, dict(_base_.cosine, end=max_epochs, T_max=max_epochs)]
@@ -20,7 +20,7 @@ train_pipeline = [
     dict(type="RandomFlip", prob=0.5),
     dict(type="RandomRotate90"),
     dict(type="RandomPhotometry", brightness=(-20, 20), contrast=(0.7, 1.3), gamma=(0.7, 1.4)),
-    dict(_base_.pack_targets, border=dict(w0=10.0, sigma_px=5.0)),
+    dict(_base_.pack_targets, boundary_px=2, border=dict(w0=10.0, sigma_px=5.0)),
 ]
 test_pipeline = [*_base_.load_stretched, _base_.pack_image]
 tta_model = dict(_delete_=True, type="PixelTTAModel")
@@ -30,13 +30,11 @@ tta_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=4,
     batch_sampler=None,  # all images come in one size
     dataset=dict(pipeline=train_pipeline),
 )
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
-auto_scale_lr = dict(base_batch_size=4)
 
 val_evaluator = _base_.pixel_evaluator
 test_evaluator = val_evaluator

@@ -9,8 +9,8 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-# 20 epochs = 480 iterations * 4 images / 96 training images
-max_epochs = 20
+# 12 epochs = 576 iterations * 2 images / 96 training images of a part of 120
+max_epochs = 12
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [_base_.warm_up, dict(_base_.cosine, end=max_epochs, T_max=max_epochs)]
 
@@ -18,7 +18,7 @@ model = dict(data_preprocessor=dict(mean=[128.0] * 3, std=[12.6] * 3))
 
 train_pipeline = [
     *_base_.crop_pipeline[:-1],
-    dict(_base_.pack_targets, border=dict(w0=10.0, sigma_px=5.0)),
+    dict(_base_.pack_targets, boundary_px=2, border=dict(w0=10.0, sigma_px=5.0)),
 ]
 test_pipeline = _base_.whole_image_pipeline
 tta_model = dict(_delete_=True, type="PixelTTAModel")
@@ -31,13 +31,11 @@ tta_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=4,
     batch_sampler=None,  # all images come in one size
     dataset=dict(_base_.one_class_data, pipeline=train_pipeline),
 )
 val_dataloader = dict(dataset=dict(_base_.one_class_data, pipeline=test_pipeline))
 test_dataloader = val_dataloader
-auto_scale_lr = dict(base_batch_size=4)
 
 val_evaluator = dict(_base_.pixel_evaluator, single_class="cell")
 test_evaluator = val_evaluator if _base_.test_split == "val" else []

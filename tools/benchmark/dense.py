@@ -2,7 +2,8 @@
 """Measure dense images: mmdet's N x height x width masks against masks in their own boxes, side by side.
 
 The images are the competition's, from ``--data``, data/sartorius or CELLSEG_REAL_DATA/sartorius, else synthetic ones of
-the same density. Each piece of work runs in a process of its own, up to five times; the table has medians.
+the same density. Each piece of work runs in a process of its own, up to five times, long ones once; the table has
+medians.
 """
 
 from __future__ import annotations

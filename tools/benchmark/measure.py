@@ -13,7 +13,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-MAX_RUNS, MIN_RUNS, ENOUGH_SECONDS = 5, 2, 20.0
+# Up to five runs, fewer where they take long.
+MAX_RUNS, ENOUGH_SECONDS = 5, 20.0
 
 # Makes the work from its arguments, ready to be run several times.
 Case = Callable[..., Callable[[], Any]]
@@ -43,7 +44,7 @@ def _measure_here(case: Case, args: tuple[Any, ...], warm_up: tuple[Any, ...]) -
     work = case(*args)
     seconds = [_time(work)]
     peak = _memory_mb("VmHWM") - before
-    while len(seconds) < MAX_RUNS and (len(seconds) < MIN_RUNS or sum(seconds) < ENOUGH_SECONDS):
+    while len(seconds) < MAX_RUNS and sum(seconds) < ENOUGH_SECONDS:
         seconds.append(_time(work))
     return Measured(statistics.median(seconds), peak, len(seconds))
 
