@@ -78,7 +78,16 @@ class CocoAP:
         return np.array([self.classes.index(name) for name in record.categories], dtype=np.int64)
 
     def summarise(self, measured: Sequence[dict[str, Any]]) -> dict[str, float]:
-        from faster_coco_eval import COCO
+        of_masks = self.precision(measured, "segm")
+        return {
+            "segm_AP": _mean(of_masks),
+            "segm_AP50": _mean(of_masks[0]),
+            "bbox_AP": _mean(self.precision(measured, "bbox")),
+        }
+
+    def precision(self, measured: Sequence[dict[str, Any]], kind: str) -> np.ndarray:
+        """Return the precision (IoU thresholds, recalls, classes) of 'segm' or 'bbox'; -1 for a class without cells."""
+        from faster_coco_eval import COCO, COCOeval_faster
 
         images = [
             {"id": index, "height": image["height"], "width": image["width"]}
@@ -90,23 +99,9 @@ class CocoAP:
         true = COCO(
             {"images": images, "categories": categories, "annotations": _with_ids(measured, "true")}
         )
-        # Result boxes and masks are evaluated apart: COCO takes the area of a result from its box
-        # if it has one.
-        segm = true.loadRes([_without(result, "bbox") for result in _with_ids(measured, "found")])
-        bbox = true.loadRes(
-            [_without(result, "segmentation") for result in _with_ids(measured, "found")]
-        )
-        segm_precision = self._precision(true, segm, "segm")
-        return {
-            "segm_AP": _mean(segm_precision),
-            "segm_AP50": _mean(segm_precision[0]),
-            "bbox_AP": _mean(self._precision(true, bbox, "bbox")),
-        }
-
-    def _precision(self, true: Any, found: Any, kind: str) -> np.ndarray:
-        """Return the precision (IoU thresholds, recalls, classes); -1 for a class without cells."""
-        from faster_coco_eval import COCOeval_faster
-
+        # Without the other kind: COCO takes the area of a result from its box if it has one.
+        other = "bbox" if kind == "segm" else "segmentation"
+        found = true.loadRes([_without(result, other) for result in _with_ids(measured, "found")])
         evaluation = COCOeval_faster(true, found, kind, print_function=_silent)
         evaluation.params.maxDets = [self.max_dets]
         all_areas = evaluation.params.areaRngLbl.index("all")

@@ -127,16 +127,14 @@ def label_map_to_rle(ours: bool, annotations: Path, num_cells: int) -> Work:
 
 
 def coco_ap(ours: bool, annotations: Path, num_images: int, num_cells: int) -> Work:
-    """AP of masks with up to 2,000 detections an image; ours gives that of boxes as well."""
+    """AP of masks with up to 2,000 detections an image, from annotations in memory."""
     from cellseg_mmdet.evaluation import IMAGE_METRICS
     from cellseg_mmdet.evaluation.image_metric import MetricOptions
 
+    metric: Any = IMAGE_METRICS.get("coco_ap")(MetricOptions(classes=("cell",), coco_max_dets=2000))
     pairs = scenes.jittered_pairs(annotations, num_images, num_cells)
-    options = MetricOptions(classes=("cell",), coco_max_dets=2000)
-    metric: Any = IMAGE_METRICS.get("coco_ap")(options)
-    if ours:
-        return lambda: metric.summarise([metric.measure(pair) for pair in pairs])
-    return partial(_pycocotools_ap, [metric.measure(pair) for pair in pairs])
+    images = [metric.measure(pair) for pair in pairs]
+    return partial(metric.precision, images, "segm") if ours else partial(_pycocotools_ap, images)
 
 
 def _pycocotools_ap(images: list[dict[str, Any]]) -> float:
