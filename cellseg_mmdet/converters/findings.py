@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.fileio import write_records_csv
 from cellseg_mmdet.masks import RoIMasks, Runs, pairwise_intersection
 
 
@@ -65,10 +63,4 @@ def find_pieces(masks: Runs, sources: Sequence[str], image_id: str) -> list[Find
 
 def write_findings(path: str | os.PathLike[str], findings: Sequence[Finding]) -> None:
     """Write every finding to a csv file (header only when there is none)."""
-    with (
-        atomic_write(path) as temporary,
-        Path(temporary).open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(field.name for field in fields(Finding))
-        writer.writerows(astuple(finding) for finding in findings)
+    write_records_csv(path, Finding, findings)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal
 
-from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.fileio import write_records_csv
 
 OnError = Literal["stop", "skip"]
 _NUM_SHOWN = 10
@@ -62,10 +60,4 @@ class DataSetError(ValueError):
 
 def write_rejected(path: str | os.PathLike[str], rejected: Sequence[Rejected]) -> None:
     """Write every rejected row and its cause to a csv file (header only when there is none)."""
-    with (
-        atomic_write(path) as temporary,
-        Path(temporary).open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(field.name for field in fields(Rejected))
-        writer.writerows(astuple(reject) for reject in rejected)
+    write_records_csv(path, Rejected, rejected)

@@ -3,16 +3,11 @@
 #   data/dsb2018/annotations/{all,train_fold0..4,val_fold0..4}.json
 #   data/dsb2018/annotations/stage1_test/all.json       with --root stage1_test --solution stage1_solution.csv
 #
-# Another place, fold or split needs no edit. These three reach every data set and evaluator below:
-#   CELLSEG_DATA=/mnt/data  CELLSEG_FOLD=1  python tools/train.py CONFIG
-#   CELLSEG_SPLIT=test      python tools/test.py CONFIG CHECKPOINT --out preds.pkl
-data_root = "{{$CELLSEG_DATA:data}}/dsb2018/"
-fold = "{{$CELLSEG_FOLD:0}}"
-# What tools/test.py predicts and scores: 'val', the held-out fold, or 'test', stage1_test with its solution.
-test_split = "{{$CELLSEG_SPLIT:val}}"
-if test_split not in ("val", "test"):
-    raise ValueError(f"CELLSEG_SPLIT is {test_split!r}, allowed are 'val' and 'test'")
+# Loaders and split are those of Sartorius: CELLSEG_DATA, CELLSEG_FOLD and CELLSEG_SPLIT say which part a run uses.
+# CELLSEG_SPLIT=test predicts and scores stage1_test with its solution.
+_base_ = "./sartorius.py"
 
+data_root = "{{$CELLSEG_DATA:data}}/dsb2018/"
 metainfo = dict(classes=("nucleus",), palette=[(86, 180, 233)])
 
 load_stretched = [
@@ -37,53 +32,25 @@ test_pipeline = [
     ),
 ]
 
-train_dataloader = dict(
-    batch_size=2,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=True),
-    batch_sampler=dict(type="AspectRatioBatchSampler"),
-    dataset=dict(
-        type="CellDataset",
-        data_root=data_root,
-        ann_file=f"annotations/train_fold{fold}.json",
-        data_prefix=dict(img="stage1_train/"),
-        metainfo=metainfo,
-        filter_cfg=dict(filter_empty_gt=True, min_size=32),
-        pipeline=train_pipeline,
-    ),
-)
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(
-        type="CellDataset",
-        data_root=data_root,
-        ann_file=f"annotations/val_fold{fold}.json",
-        data_prefix=dict(img="stage1_train/"),
-        metainfo=metainfo,
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
-)
+nuclei = dict(data_root=data_root, data_prefix=dict(img="stage1_train/"), metainfo=metainfo)
+val_file = f"annotations/val_fold{_base_.fold}.json"
+test_files = dict(
+    val=dict(ann_file=val_file),
+    test=dict(ann_file="annotations/stage1_test/all.json", data_prefix=dict(img="stage1_test/")),
+)[_base_.test_split]
+
+train_dataloader = dict(dataset=dict(nuclei, pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(nuclei, ann_file=val_file, pipeline=test_pipeline))
+test_dataloader = dict(dataset={**nuclei, "pipeline": test_pipeline, **test_files})
 
 val_evaluator = dict(
-    type="CellMetric",  # the competition's mAP, in all and for each modality
-    ann_file=f"{data_root}annotations/val_fold{fold}.json",
+    ann_file=f"{data_root}{val_file}"
+)  # the competition's mAP, in all and for each modality
+test_evaluator = dict(
+    _delete_=True,  # for CELLSEG_SPLIT=test the base has an empty list
+    type="CellMetric",
+    ann_file=data_root + test_files["ann_file"],
 )
-
-test_dataloader = val_dataloader
-test_evaluator = val_evaluator
-if test_split == "test":
-    test_ann_file = "annotations/stage1_test/all.json"
-    test_dataset = dict(
-        val_dataloader["dataset"], ann_file=test_ann_file, data_prefix=dict(img="stage1_test/")
-    )
-    test_dataloader = dict(val_dataloader, dataset=test_dataset)
-    test_evaluator = dict(val_evaluator, ann_file=f"{data_root}{test_ann_file}")
 
 # From raw predictions to the nuclei that are scored and submitted, no two of which share a pixel.
 postprocess = [
