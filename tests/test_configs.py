@@ -12,16 +12,21 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 from torch import nn
 
 from cellseg_mmdet.converters.annotations import write_annotations
 from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.engine import load_config, prepare_model_cfg
+from cellseg_mmdet.engine.config import enable_tta, keep_soft_masks
+from cellseg_mmdet.fusion.dumps import fuse_dumps
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.models import UNetInstance
+from cellseg_mmdet.predictions import ImagePrediction, load_predictions
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 BASES = sorted(CONFIGS.glob("_base_/**/*.py"))
@@ -31,6 +36,9 @@ R50_STOCK = CONFIGS / "mask_rcnn/mask-rcnn_r50_fpn_20e_stock-masks_sartorius.py"
 S50 = CONFIGS / "resnest/mask-rcnn_s50_fpn_syncbn-backbone+head_ms-20e_sartorius.py"
 CELL = [path for path in LEAVES if "_cell_" in path.name]
 DENSE = [path for path in LEAVES if "_dense_" in path.name]
+SMALL_MASK_RCNN = CONFIGS / "mask_rcnn/mask-rcnn_r18_fpn_cpu_dsb2018.py"
+SMALL_UNET = CONFIGS / "unet/unet_cpu_dsb2018.py"
+# The seeds' U-Nets look at an image once.
 PIPELINE_OF = {
     "train_dataloader": "train_pipeline",
     "val_dataloader": "test_pipeline",
@@ -408,3 +416,55 @@ def test_livecell_weights_fit_the_sartorius_config_that_starts_from_them():
 def test_there_are_variants_of_both_backbones():
     for variants in (CELL, DENSE):
         assert {path.parent.name for path in variants} == {"mask_rcnn", "resnest"}
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=lambda path: path.stem)
+def test_views_are_prepared_as_the_image_alone(path):
+    cfg = load(path)
+    enable_tta(cfg)
+    *before, views = cfg.tta_pipeline
+    _flips, _turns, [pack] = views.transforms
+    assert before == cfg.test_pipeline[:-1]
+    assert {*cfg.test_pipeline[-1].meta_keys, "homography_matrix"} == {*pack.meta_keys}
+
+
+@torch.no_grad()
+def predict_views(path: Path, weights: dict[str, torch.Tensor], out: Path) -> ImagePrediction:
+    """Do for one image what ``tools/test.py --tta --soft-masks`` does, with first weights but for those given."""
+    cfg = load(path)
+    if "roi_head" in cfg.model:
+        cfg.model.test_cfg.rcnn.max_per_img = 16
+    keep_soft_masks(cfg)
+    enable_tta(cfg)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model).eval()
+    model.module.load_state_dict(weights, strict=False)
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    evaluator = Evaluator([dict(type="DumpPredictions", out_file_path=str(out))])
+    evaluator.process(model.test_step(pseudo_collate([dataset[0]])))
+    evaluator.evaluate(1)
+    [prediction] = load_predictions(out)
+    return prediction
+
+
+def test_views_and_soft_masks_of_both_kinds_of_models_fuse(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(root)
+    dumps = mask_rcnn_dump, unet_dump = tmp_path / "mask_rcnn.pkl", tmp_path / "unet.pkl"
+    everywhere = {
+        "network.head.weight": torch.zeros(2, 16, 1, 1),
+        "network.head.bias": torch.tensor([2.0, -2.0]),  # of a cell, and of no cell's rim
+    }
+
+    by_unet = predict_views(SMALL_UNET, everywhere, unet_dump)
+    assert by_unet.masks.areas.tolist() == [SIZE * SIZE]
+    assert by_unet.soft_masks.shape == (1, 28, 28)
+    assert (by_unet.soft_masks == round(255 / (1 + math.exp(-2)))).all()
+
+    by_mask_rcnn = predict_views(SMALL_MASK_RCNN, {}, mask_rcnn_dump)
+    assert by_mask_rcnn.soft_masks.shape == (16, 28, 28)
+
+    summary = fuse_dumps(dumps, tmp_path / "fused.pkl", classes=["nucleus"], workers=1)
+    assert summary.without_soft_masks == ()
+    [fused] = load_predictions(tmp_path / "fused.pkl")
+    assert fused.soft_masks.shape == (len(fused), 28, 28)
+    assert SIZE * SIZE in fused.masks.areas

@@ -1,9 +1,8 @@
 #!/usr/bin/env python
 """Look at a data set before training on it: a page on its images and annotations, and what training sees of them.
 
-The page shows cell types, examples, distributions and the annotations that are broken or overlap others; a csv file
-lists all of those. Sheets of augmented images, with contours and boxes in the colours of their classes, are in the
-page and beside it.
+The page shows cell types, examples, augmented images with their boxes and masks, distributions, and the annotations
+that are broken or overlap others; a csv file lists all of those.
 """
 
 from __future__ import annotations
@@ -11,25 +10,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
-
-from cellseg_mmdet.engine import load_config
-from cellseg_mmdet.inference.training_samples import (
-    annotated_images,
-    build_training_set,
-    draw_samples,
-)
 from cellseg_mmdet.terminal import run_tool
-from cellseg_mmdet.visualization import write_picture
-from cellseg_mmdet.visualization.data_set_page import write_data_set_page
-from cellseg_mmdet.visualization.samples import sample_sheets
 
 
 def build_parser() -> argparse.ArgumentParser:
+    from mmengine.config import DictAction
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", help="config file; its train_dataloader is looked at")
     parser.add_argument(
-        "--out-dir", required=True, metavar="DIR", help="folder for index.html and the sheets"
+        "--out-dir", required=True, metavar="DIR", help="folder for index.html and oddities.csv"
     )
     parser.add_argument(
         "--num-images",
@@ -40,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--num-draws",
         type=int,
-        default=4,
+        default=3,
         help="how often each of them is augmented (default: %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the augmentation")
@@ -56,18 +46,25 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
-    out_dir = Path(args.out_dir)
+    # The processes that check the annotations import this file: without mmdet they start in a tenth of the time.
+    from cellseg_mmdet.engine import load_config
+    from cellseg_mmdet.inference.training_samples import (
+        annotated_images,
+        build_training_set,
+        draw_samples,
+    )
+    from cellseg_mmdet.visualization.data_set_page import ODDITIES_NAME, write_data_set_page
+    from cellseg_mmdet.visualization.samples import sample_gallery
+
     dataset = build_training_set(load_config(args.config, args.cfg_options))
     draws = draw_samples(
         dataset, num_images=args.num_images, num_draws=args.num_draws, seed=args.seed
     )
-    sheets = sample_sheets(draws, dataset.metainfo["classes"], dataset.metainfo.get("palette"))
-    for number, sheet in enumerate(sheets, start=1):
-        write_picture(out_dir / f"augmented_{number:02d}.jpg", sheet)
+    training = sample_gallery(draws, dataset.metainfo["classes"], dataset.metainfo.get("palette"))
     records = annotated_images(dataset)
-    page = write_data_set_page(out_dir, records, Path(), source=args.config, sheets=sheets)
+    page = write_data_set_page(args.out_dir, records, Path(), source=args.config, training=training)
     print(f"{page}: page on {len(records)} images, {page.stat().st_size / 1e6:.1f} MB")
-    print(f"{out_dir}: {len(sheets)} sheets of augmented images, and oddities.csv")
+    print(f"{page.with_name(ODDITIES_NAME)}: every broken or overlapping annotation")
 
 
 if __name__ == "__main__":

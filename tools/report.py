@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Write a report on a run: one HTML page with scores, errors, the worst and the best images, sizes and calibration.
 
-The page holds all that it shows and needs no network.
+PREDS is a dump of raw predictions (.pkl), shown after the post-processing of its config; or a csv file of final cells,
+such as a submission. The page holds all that it shows and needs no network.
 """
 
 from __future__ import annotations
@@ -19,12 +20,17 @@ from cellseg_mmdet.visualization.run_report import write_pictures, write_report
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "predictions", metavar="PREDS", help="what tools/test.py --out wrote (.pkl)"
+        "predictions", metavar="PREDS", help="what tools/test.py --out wrote; or a csv file"
     )
     parser.add_argument(
-        "--ann", required=True, metavar="FILE", help="COCO json, MMDetection pickle or a train.csv"
+        "--ann",
+        required=True,
+        metavar="FILE",
+        help="COCO json, MMDetection pickle, a train.csv or a submission",
     )
-    parser.add_argument("--config", required=True, help="config that the predictions are of")
+    parser.add_argument(
+        "--config", help="config that the predictions are of; a csv file needs none"
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for index.html")
     parser.add_argument(
         "--images", metavar="DIR", help="the images; default: where the config's data sets are"

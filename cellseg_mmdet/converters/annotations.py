@@ -193,6 +193,8 @@ def _select_mmdet(content: dict[str, Any], image_ids: set[int]) -> dict[str, Any
 def read_annotations(path: str | os.PathLike[str]) -> list[ImageRecord]:
     """Read COCO json (RLE or polygons) or MMDetection 3.x pickle; images in file order, cells in theirs.
 
+    What is to be ignored (``iscrowd``, ``ignore_flag``) is no cell, and left out.
+
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is of neither layout or is damaged; the message names file and entry.
@@ -213,7 +215,7 @@ def _to_record(
     image: dict[str, Any], classes: tuple[str, ...], path: str | os.PathLike[str]
 ) -> ImageRecord:
     where = f"{path}: image {image['img_id']} ({image['img_path']})"
-    instances = image["instances"]
+    instances = [instance for instance in image["instances"] if not instance["ignore_flag"]]
     unmasked = [number for number, instance in enumerate(instances) if "mask" not in instance]
     if unmasked:
         raise ValueError(f"{where}: instance {unmasked[0]} has no mask")
@@ -247,19 +249,40 @@ def segmentations_to_runs(
     Raises:
         ValueError: naming ``where`` for a malformed segmentation.
     """
+    rles = []
+    for index, segmentation in enumerate(segmentations):
+        try:
+            rles.append(_to_rle(segmentation, height, width))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{where}: instance {index}: {error}") from error
     try:
-        rles = [
-            segmentation
-            if isinstance(segmentation, dict)
-            else _rasterise(segmentation, height, width)
-            for segmentation in segmentations
-        ]
         return Runs.from_coco(rles, height, width)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{where}: {error}") from error
 
 
+def is_polygons(segmentation: Any) -> bool:
+    """Return whether this is a list of polygons, and not an RLE or something else."""
+    return isinstance(segmentation, list | tuple) and all(
+        isinstance(part, list | tuple | np.ndarray) for part in segmentation
+    )
+
+
+def _to_rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
+    if is_polygons(segmentation):
+        return _rasterise(segmentation, height, width)
+    if isinstance(segmentation, dict) and segmentation.keys() >= {"size", "counts"}:
+        return segmentation
+    raise ValueError(
+        "a mask is a list of polygons [x1, y1, x2, y2, ...] or a COCO RLE with 'size' and 'counts'; "
+        f"got {type(segmentation).__name__} {str(segmentation)[:60]}"
+    )
+
+
 def _rasterise(polygons: Sequence[Sequence[float]], height: int, width: int) -> dict[str, Any]:
+    odd = [len(polygon) for polygon in polygons if len(polygon) % 2]
+    if odd:
+        raise ValueError(f"a polygon of {odd[0]} numbers; x and y come in pairs")
     usable = [
         np.asarray(polygon, dtype=np.float64).tolist() for polygon in polygons if len(polygon) >= 6
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,14 +33,23 @@ def list_files(root: str | os.PathLike[str]) -> list[str]:
     return sorted(
         name
         for name in names
-        if not name.startswith("__MACOSX/") and not any(p.startswith(".") for p in name.split("/"))
+        if not any(part == "__MACOSX" or part.startswith(".") for part in name.split("/"))
     )
 
 
 def read_file(root: str | os.PathLike[str], name: str) -> bytes:
-    """Return the content of one of the files that `list_files` names."""
+    """Return the content of one of the files that `list_files` names.
+
+    Raises:
+        ValueError: if it is damaged in its archive, or encrypted.
+    """
     source = Path(root)
-    return (source / name).read_bytes() if source.is_dir() else _archive(str(source)).read(name)
+    if source.is_dir():
+        return (source / name).read_bytes()
+    try:
+        return _archive(str(source)).read(name)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise ValueError(f"{name} cannot be read: {error}") from error
 
 
 def unpack(

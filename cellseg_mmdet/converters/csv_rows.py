@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import os
-import zipfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from cellseg_mmdet.converters.archives import list_files, read_file
 from cellseg_mmdet.converters.pipeline import Row, parse_masks
 from cellseg_mmdet.converters.rejects import Rejected
 from cellseg_mmdet.masks import PixelOrder, Runs
@@ -27,7 +27,8 @@ def read_rows(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if a required column is missing, the file has no row, or the archive is not one of one csv.
+        ValueError: if a required column is missing, the file has no row or is not UTF-8, or the archive is not one of
+            one csv.
     """
     reader = csv.reader(io.StringIO(_read_text(path), newline=""))
     header = next(reader, [])
@@ -67,8 +68,7 @@ def parse_strings(
 ) -> tuple[Runs, dict[int, str]]:
     """Return the masks of the well-formed ``start length`` strings, and the cause for each other one by its index."""
     parse = partial(Runs.from_strings, height=height, width=width, order=order, clip=clip)
-    masks, faults = parse_masks(parse, texts)
-    return masks, {index: cause.removeprefix("instance 0: ") for index, cause in faults.items()}
+    return parse_masks(parse, texts)
 
 
 def size_fault(written_hw: tuple[str, str], height: int, width: int) -> str | None:
@@ -92,11 +92,14 @@ def passes_end(text: str, num_pixels: int) -> bool:
 
 
 def _read_text(path: str | os.PathLike[str]) -> str:
-    source = Path(path)
-    if source.suffix.lower() != ".zip":
-        return source.read_text(encoding="utf-8-sig")
-    with zipfile.ZipFile(source) as archive:
-        names = [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
+    if Path(path).suffix.lower() == ".zip":
+        names = list_files(path)
         if len(names) != 1:
             raise ValueError(f"{path}: expected one csv in the archive, found {names}")
-        return archive.read(names[0]).decode("utf-8-sig")
+        content = read_file(path, names[0])
+    else:
+        content = Path(path).read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8, as a csv must be: {error}") from error

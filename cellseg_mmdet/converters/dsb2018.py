@@ -16,7 +16,7 @@ from cellseg_mmdet.converters.archives import list_files, read_file, unpack
 from cellseg_mmdet.converters.cleaning import Cleaning
 from cellseg_mmdet.converters.csv_rows import parse_strings, passes_end, read_rows, size_fault
 from cellseg_mmdet.converters.findings import find_overlaps, find_pieces
-from cellseg_mmdet.converters.images import IMAGE_SUFFIXES
+from cellseg_mmdet.converters.images import is_image
 from cellseg_mmdet.converters.modality import modality_of
 from cellseg_mmdet.converters.pipeline import Converted, Row, convert_images, finish_image
 from cellseg_mmdet.converters.records import ImageRecord
@@ -68,7 +68,7 @@ def read_dsb2018(
 
     Raises:
         FileNotFoundError: if root or solution do not exist.
-        ValueError: if the root holds no image, or there are neither masks nor a solution.
+        ValueError: if the root holds no image, or none that is not ignored, or there are neither masks nor a solution.
         DataSetError: for masks, rows or images that cannot be used, unless ``on_error`` is 'skip'.
     """
     images = _gather_files(root)
@@ -88,6 +88,8 @@ def read_dsb2018(
         cleaning=cleaning or Cleaning(),
     )
     tasks = [image for image_id, image in images.items() if image_id not in ignored]
+    if not tasks:
+        raise ValueError(f"{solution}: the Usage of all images in {root} is 'Ignored'")
     return convert_images(convert, tasks, rejected=rejected, on_error=on_error, workers=workers)
 
 
@@ -109,11 +111,7 @@ def _gather_files(root: str | os.PathLike[str]) -> dict[str, _Image]:
     images: dict[str, _Image] = {}
     for name in list_files(root):
         parts = PurePosixPath(name).parts
-        if (
-            len(parts) >= 3
-            and parts[-2] in ("images", "masks")
-            and parts[-1].lower().endswith(IMAGE_SUFFIXES)
-        ):
+        if len(parts) >= 3 and parts[-2] in ("images", "masks") and is_image(PurePosixPath(name)):
             image = images.setdefault(parts[-3], _Image(parts[-3]))
             (image.images if parts[-2] == "images" else image.masks).append(name)
     if not images:
@@ -128,17 +126,24 @@ def _gather_rows(
     root: str | os.PathLike[str],
 ) -> set[str]:
     """Give every image its rows; return the images that the solution says are ignored."""
-    ignored: set[str] = set()
+    ignored: dict[str, Row] = {}
+
+    def reject(image_id: str, row: Row, cause: str) -> None:
+        rejected.append(Rejected(str(solution), row.number, image_id, cause, row.content))
+
     for row, values in read_rows(solution, ("ImageId", "EncodedPixels"), rejected):
         image_id = values["ImageId"].strip()
         if values.get("Usage", "").strip().lower() == "ignored":
-            ignored.add(image_id)
+            ignored.setdefault(image_id, row)
         elif image_id in images:
             images[image_id].rows.append((row, values))
         else:
-            cause = f"no folder {image_id} in {root}"
-            rejected.append(Rejected(str(solution), row.number, image_id, cause, row.content))
-    return ignored
+            reject(image_id, row, f"no folder {image_id} in {root}")
+    scored = {image_id: image.rows[0][0] for image_id, image in images.items() if image.rows}
+    for image_id in ignored.keys() & scored:
+        cause = f"Usage is 'Ignored' here, and not in row {scored[image_id].number}"
+        reject(image_id, ignored[image_id], cause)
+    return ignored.keys() - scored
 
 
 def _convert_image(
@@ -180,10 +185,13 @@ def _read_image(root: str, image: _Image) -> tuple[str, np.ndarray]:
     if [PurePosixPath(name).stem for name in image.images] != [image.image_id]:
         # Submissions and scores tell images apart by their file names.
         raise ValueError(
-            f"expected one image called {image.image_id} in its folder images, found "
-            f"{[PurePosixPath(name).name for name in image.images]}"
+            f"expected one image called {image.image_id} in its folder images, found {image.images}"
         )
-    return _inner(image.images[0]), _decode(root, image.images[0], cv2.IMREAD_UNCHANGED)
+    [name] = image.images
+    pixels = _decode(root, name, cv2.IMREAD_UNCHANGED)
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"{name} has pixels of {pixels.dtype}; allowed are uint8 and uint16")
+    return _inner(name), pixels
 
 
 def _decode(root: str, name: str, flag: int) -> np.ndarray:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from PIL import Image, UnidentifiedImageError
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
+
+
+def is_image(path: PurePath) -> bool:
+    """Return whether a file has an image's suffix and is not hidden, as the ``._*`` files are that macOS leaves."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
 def read_image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -27,7 +32,7 @@ def read_image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def list_images(folder: str | os.PathLike[str]) -> dict[str, Path]:
-    """Return the image files of a folder (not of its sub-folders) by their stem, sorted by name.
+    """Return the image files of a folder (not of its sub-folders, nor hidden ones) by their stem, sorted by name.
 
     Raises:
         NotADirectoryError: if there is no such folder.
@@ -38,7 +43,7 @@ def list_images(folder: str | os.PathLike[str]) -> dict[str, Path]:
         raise NotADirectoryError(f"image folder {root} does not exist")
     images: dict[str, Path] = {}
     for path in sorted(root.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
+        if not is_image(path):
             continue
         if path.stem in images:
             raise ValueError(

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from cellseg_mmdet.converters.cleaning import Cleaning
-from cellseg_mmdet.converters.images import IMAGE_SUFFIXES
+from cellseg_mmdet.converters.images import IMAGE_SUFFIXES, is_image
 from cellseg_mmdet.converters.label_maps import LabelledImage, convert_label_maps
 from cellseg_mmdet.converters.pipeline import Converted
 from cellseg_mmdet.converters.rejects import OnError
@@ -80,7 +80,7 @@ def load_label_image(path: str | os.PathLike[str]) -> np.ndarray:
     """Return the label map (H, W) of an image file with one channel of integers of up to 32 bits.
 
     Raises:
-        ValueError: if the file cannot be read, holds several pages, channels, fractions or negative numbers, or only
+        ValueError: if the file cannot be read, is a JPEG, holds several pages, channels or fractions, or only
             foreground (255) without telling cells apart.
     """
     try:
@@ -91,6 +91,10 @@ def load_label_image(path: str | os.PathLike[str]) -> np.ndarray:
             if image.mode not in _INTEGER_MODES:
                 raise ValueError(
                     f"pixels of mode {image.mode}; a label image has one channel of integers"
+                )
+            if image.format == "JPEG":
+                raise ValueError(
+                    "JPEG does not keep numbers as they are; save labels as PNG or TIFF"
                 )
             labels = np.asarray(image)
     except (UnidentifiedImageError, SyntaxError) as error:
@@ -107,7 +111,7 @@ def _by_name(folder: str | os.PathLike[str], suffix: str) -> dict[str, Path]:
         raise NotADirectoryError(f"folder {root} does not exist")
     found: dict[str, Path] = {}
     for path in sorted(root.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.endswith(suffix):
+        if is_image(path) and path.stem.endswith(suffix):
             name = path.stem.removesuffix(suffix)
             if name in found:
                 raise ValueError(

@@ -10,10 +10,18 @@ That is the class names, and a list of images, each a dict with
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from cellseg_mmdet.errors import UsageError
+
+# What each entry of a COCO file must have.
+_COCO_KEYS = {
+    "images": ("id", "file_name", "height", "width"),
+    "annotations": ("image_id", "category_id", "bbox"),
+    "categories": ("id", "name"),
+}
 
 
 def parse_coco(content: Any, source: str) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
@@ -22,26 +30,19 @@ def parse_coco(content: Any, source: str) -> tuple[tuple[str, ...], list[dict[st
     Annotations with ``ignore`` set are left out, as mmdet does; ``iscrowd`` becomes ``ignore_flag``.
 
     Raises:
-        UsageError: a part is missing, or an annotation names an image or category that the file does not hold.
+        UsageError: a part is missing, two images share an id, or an annotation names an image or category that the
+            file does not hold.
     """
-    found = content if isinstance(content, dict) else {}
-    parts = ("images", "annotations", "categories")
-    missing = [part for part in parts if not isinstance(found.get(part), list)]
-    if missing:
-        raise UsageError(
-            f"{source}: no {', '.join(map(repr, missing))}; a COCO annotation file has the lists {', '.join(parts)}"
-        )
+    _check_coco(content, source)
     categories = sorted(content["categories"], key=lambda category: category["id"])
     label_of = {category["id"]: label for label, category in enumerate(categories)}
     annotations: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for annotation in content["annotations"]:
-        where = f"{source}: annotation {annotation.get('id')}"
         if annotation["category_id"] not in label_of:
             raise UsageError(
-                f"{where} has category_id {annotation['category_id']}, the file's categories are {sorted(label_of)}"
+                f"{source}: annotation {annotation.get('id')} has category_id {annotation['category_id']}, "
+                f"the file's categories are {sorted(label_of)}"
             )
-        if "bbox" not in annotation:
-            raise UsageError(f"{where} has no bbox")
         annotations[annotation["image_id"]].append(annotation)
     images = [
         {
@@ -66,6 +67,31 @@ def parse_coco(content: Any, source: str) -> tuple[tuple[str, ...], list[dict[st
             "which is not among the file's images"
         )
     return tuple(category["name"] for category in categories), images
+
+
+def _check_coco(content: Any, source: str) -> None:
+    found = content if isinstance(content, dict) else {}
+    missing = [part for part in _COCO_KEYS if not isinstance(found.get(part), list)]
+    if missing:
+        raise UsageError(
+            f"{source}: no {_listed(missing)}; a COCO annotation file has the lists {', '.join(_COCO_KEYS)}"
+        )
+    for part, keys in _COCO_KEYS.items():
+        for number, entry in enumerate(content[part], start=1):
+            where = f"{source}: {part}, entry {number}"
+            if not isinstance(entry, dict):
+                raise UsageError(f"{where} is {type(entry).__name__}, not an object")
+            missing = [key for key in keys if key not in entry]
+            if missing:
+                raise UsageError(f"{where} (id {entry.get('id')}): no {_listed(missing)}")
+    ids = Counter(image["id"] for image in content["images"])
+    twice = [image_id for image_id, count in ids.items() if count > 1]
+    if twice:
+        raise UsageError(f"{source}: several images have the id {twice[0]}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))
 
 
 def _coco_instance(annotation: dict[str, Any], label_of: dict[Any, int]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from cellseg_mmdet.converters.annotations import load_json, segmentations_to_runs
 from cellseg_mmdet.converters.cleaning import Cleaning
 from cellseg_mmdet.converters.findings import Finding
-from cellseg_mmdet.converters.images import IMAGE_SUFFIXES, read_image_size
+from cellseg_mmdet.converters.images import is_image, read_image_size
 from cellseg_mmdet.converters.pipeline import (
     Converted,
     Row,
@@ -49,7 +49,7 @@ def find_livecell_images(images_dir: str | os.PathLike[str]) -> dict[str, str]:
         raise NotADirectoryError(f"image folder {root} does not exist")
     images: dict[str, str] = {}
     for path in sorted(root.rglob("*")):
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if is_image(path):
             relative = path.relative_to(root).as_posix()
             if images.setdefault(path.stem, relative) != relative:
                 raise ValueError(f"{images[path.stem]} and {relative} in {root} share a name")
@@ -122,6 +122,8 @@ def _tasks_of(path: str, images: Mapping[str, str]) -> list[_Task]:
             tasks.append(_Task(path, name, size_hw, images.get(name), annotations))
     except KeyError as error:
         raise ValueError(f"{path}: an entry has no {error}") from error
+    except TypeError as error:
+        raise ValueError(f"{path}: an entry of images: {error}") from error
     if of_image:
         image_id, annotations = next(iter(of_image.items()))
         raise ValueError(
@@ -166,10 +168,16 @@ def _convert_image(task: _Task, *, images_dir: str, cleaning: Cleaning) -> Conve
 
 
 def _read_masks(task: _Task, height: int, width: int) -> tuple[Runs, list[Row], list[Rejected]]:
-    parse = partial(segmentations_to_runs, height=height, width=width, where="segmentation")
-    segmentations = [annotation.get("segmentation", []) for annotation in task.annotations]
-    masks, faults = parse_masks(parse, segmentations)
+    masks, faults = parse_masks(partial(_to_runs, height=height, width=width), task.annotations)
     sources = [f"{task.source}, annotation {entry.get('id')}" for entry in task.annotations]
     rows = [Row(source=source) for i, source in enumerate(sources) if i not in faults]
     rejected = [Rejected(sources[i], None, task.name, cause) for i, cause in faults.items()]
     return masks, rows, rejected
+
+
+def _to_runs(annotations: Sequence[dict[str, Any]], height: int, width: int) -> Runs:
+    crowds = [entry["iscrowd"] for entry in annotations if entry.get("iscrowd")]
+    if crowds:
+        raise ValueError(f"iscrowd is {crowds[0]}, a region of many cells; allowed is 0")
+    segmentations = [entry.get("segmentation", []) for entry in annotations]
+    return segmentations_to_runs(segmentations, height, width, where="segmentation")

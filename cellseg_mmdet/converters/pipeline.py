@@ -73,7 +73,7 @@ def parse_masks(
         try:
             parts.append(parse([item]))
         except ValueError as error:
-            faults[index] = str(error)
+            faults[index] = str(error).replace("instance 0: ", "", 1)  # of one
     return Runs.concatenate(parts), faults
 
 

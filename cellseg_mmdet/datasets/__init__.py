@@ -3,6 +3,7 @@
 from cellseg_mmdet.datasets.cell_dataset import CellDataset
 from cellseg_mmdet.datasets.transforms import (
     CopyPasteCells,
+    DarkBackground,
     ElasticDeformation,
     LoadRoIAnnotations,
     PackPixelTargets,
@@ -17,6 +18,7 @@ from cellseg_mmdet.datasets.transforms import (
 __all__ = [
     "CellDataset",
     "CopyPasteCells",
+    "DarkBackground",
     "ElasticDeformation",
     "LoadRoIAnnotations",
     "PackPixelTargets",

@@ -109,28 +109,28 @@ def enable_auto_scale_lr(cfg: Config) -> None:
 
 
 def keep_soft_masks(cfg: Config) -> None:
-    """Have the mask head keep the probabilities of its masks, for the dump of predictions.
+    """Have what makes the masks keep their probabilities, for the dump of predictions.
 
-    Call it before :func:`enable_tta`.
+    That is the mask head, or the detector itself where it has none. Call it before :func:`enable_tta`.
 
     Raises:
-        UsageError: a mask head of the config cannot.
+        UsageError: it cannot.
     """
-    heads = (cfg.model.get("roi_head") or {}).get("mask_head") or []
-    heads = [heads] if isinstance(heads, dict) else heads  # a cascade has several
-    types = [head["type"] for head in heads]
-    if not types or not all(map(_keeps_soft_masks, types)):
+    parts = (cfg.model.get("roi_head") or {}).get("mask_head") or cfg.model
+    parts = [parts] if isinstance(parts, dict) else parts  # a cascade has several mask heads
+    types = [part["type"] for part in parts]
+    if not all(map(_keeps_soft_masks, types)):
         raise UsageError(
-            "--soft-masks needs the mask head RoIFCNMaskHead or RoIHTCMaskHead; "
-            f"the config's is {', '.join(map(str, types)) or 'none'}"
+            "--soft-masks needs a mask head RoIFCNMaskHead or RoIHTCMaskHead, or the detector "
+            f"UNetInstance; the config has {', '.join(map(str, types))}"
         )
-    for head in heads:
-        head["soft_masks"] = True
+    for part in parts:
+        part["soft_masks"] = True
 
 
-def _keeps_soft_masks(head_type: str | type) -> bool:
-    head_class = MODELS.get(head_type) if isinstance(head_type, str) else head_type
-    return head_class is not None and "soft_masks" in inspect.signature(head_class).parameters
+def _keeps_soft_masks(part_type: str | type) -> bool:
+    part_class = MODELS.get(part_type) if isinstance(part_type, str) else part_type
+    return part_class is not None and "soft_masks" in inspect.signature(part_class).parameters
 
 
 def enable_tta(cfg: Config) -> None:

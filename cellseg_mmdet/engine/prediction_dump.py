@@ -27,7 +27,7 @@ class DumpPredictions(DumpResults):
 
     The file is a pickled list with one dict an image: ``img_id``, ``img_path``, ``ori_shape``, ...
     and ``pred_instances`` with ``bboxes`` (N, 4) xyxy, ``scores`` (N,), ``labels`` (N,) and
-    ``masks``, N COCO RLEs; from our mask heads also ``maskness`` (N,) and, where they are kept,
+    ``masks``, N COCO RLEs; from our mask heads and U-Nets also ``maskness`` (N,) and, where they are kept,
     ``soft_masks`` (N, rows, columns) uint8.
     """
 

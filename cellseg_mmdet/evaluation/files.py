@@ -3,22 +3,65 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from cellseg_mmdet.converters.annotations import read_annotations
 from cellseg_mmdet.converters.images import read_image_size
+from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.evaluation.cell_csv import ANY_CELL, CellTable, is_csv, read_cell_table
 from cellseg_mmdet.evaluation.image_metric import MetricOptions
 from cellseg_mmdet.evaluation.report import MASK_METRICS, Report, evaluate
 from cellseg_mmdet.evaluation.scoring import records_by_image_id
 from cellseg_mmdet.export.check import find_images
-from cellseg_mmdet.postprocess.from_config import class_names, pipeline_from_config
-from cellseg_mmdet.predictions import from_records, load_predictions
+from cellseg_mmdet.postprocess import Pipeline
+from cellseg_mmdet.postprocess.from_config import class_names, pipeline_from_config, read_config
+from cellseg_mmdet.predictions import ImagePrediction, from_records, load_predictions
+
+if TYPE_CHECKING:  # a csv file is scored without mmengine
+    from mmengine.config import Config
 
 PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoringTask:
+    """Predictions, the annotations of the same images, and how the ones are scored by the others.
+
+    Attributes:
+        predictions: raw ones of a dump, or the final cells of a csv file.
+        records: the annotated images.
+        about: the files: ``predictions``, ``annotations`` and, if there is one, ``config``.
+        config: None without such a file.
+        has_scores: whether the predictions have scores; those of a csv file have none.
+        postprocess: what is applied to the predictions first; None for nothing.
+        options: of the metrics.
+    """
+
+    predictions: Sequence[ImagePrediction]
+    records: Sequence[ImageRecord]
+    about: Mapping[str, str]
+    config: Config | None
+    has_scores: bool
+    postprocess: Pipeline | None = None
+    options: MetricOptions = field(default_factory=MetricOptions)
+
+    def evaluate(self) -> Report:
+        """Return all scores; there is no COCO AP of predictions without scores.
+
+        Raises:
+            ValueError: if predictions and annotations are not of the same images, of the same sizes.
+        """
+        return evaluate(
+            self.predictions,
+            self.records,
+            metrics=(*MASK_METRICS, "coco_ap") if self.has_scores else MASK_METRICS,
+            postprocess=self.postprocess,
+            options=self.options,
+            about=self.about,
+        )
 
 
 def evaluate_files(
@@ -29,52 +72,61 @@ def evaluate_files(
     postprocess: bool = True,
     images_dir: PathLike | None = None,
 ) -> Report:
-    """Score a dump of raw predictions, or a csv file of final cells, against annotations.
+    """Score the predictions of a file; arguments and errors are those of `read_scoring_task`."""
+    task = read_scoring_task(
+        predictions, annotations, config=config, postprocess=postprocess, images_dir=images_dir
+    )
+    return task.evaluate()
+
+
+def read_scoring_task(
+    predictions: PathLike,
+    annotations: PathLike,
+    *,
+    config: PathLike | None = None,
+    postprocess: bool = True,
+    images_dir: PathLike | None = None,
+) -> ScoringTask:
+    """Read a dump of raw predictions, or a csv file of final cells, and the annotations that it is scored by.
 
     Args:
         predictions: what tools/test.py wrote, or a csv: a submission, or in the layout of train.csv.
         annotations: COCO json, MMDetection pickle, or a csv of either kind.
         config: of the dump: its `postprocess` list, class names and detection cap of COCO AP. A csv
-            needs none: its cells are final, and have no scores, so that there is no COCO AP of them.
-        postprocess: whether the config's list is applied.
+            needs none of these: its cells are final.
+        postprocess: whether the config's list is applied to a dump.
         images_dir: where a csv file finds the sizes of its images if neither file says them.
 
     Raises:
         FileNotFoundError: if a file does not exist.
         UsageError: if there is a dump and no config.
-        ValueError: if a file is damaged, or the two are not of the same images, of the same sizes.
+        ValueError: if a file is damaged, or a csv is of other images.
     """
     found = read_cell_table(predictions) if is_csv(predictions) else load_predictions(predictions)
     true = read_cell_table(annotations) if is_csv(annotations) else read_annotations(annotations)
-    sizes_hw = _sizes_in(images_dir)
-    if isinstance(found, CellTable):
-        sizes_hw |= found.sizes_hw
-    else:
-        sizes_hw |= {image.image_id: (image.height, image.width) for image in found}
-    records = true.to_records(sizes_hw) if isinstance(true, CellTable) else true
-    sizes_hw |= {
-        image_id: (record.height, record.width)
-        for image_id, record in records_by_image_id(records, os.fspath(annotations)).items()
-    }
     about = {"predictions": os.fspath(predictions), "annotations": os.fspath(annotations)}
+    about |= {} if config is None else {"config": os.fspath(config)}
+    parsed = None if config is None else read_config(config)
     if isinstance(found, CellTable):
-        final = from_records(found.to_records(sizes_hw))
-        return evaluate(final, records, metrics=MASK_METRICS, about=about)
-
-    if config is None:
+        return _task_of_cells(found, true, about, parsed, images_dir)
+    if parsed is None:
         raise UsageError(
             f"{predictions} holds raw predictions: --config must name the file with their "
             "post-processing and classes"
         )
-    options = options_from_config(config)
-    if isinstance(true, CellTable) and not true.says_types:
-        options = replace(options, single_class=ANY_CELL)
-    return evaluate(
+    options = _options(parsed)
+    if isinstance(true, CellTable):
+        if not true.says_types:
+            options = replace(options, single_class=ANY_CELL)
+        true = true.to_records({image.image_id: (image.height, image.width) for image in found})
+    return ScoringTask(
         found,
-        records,
-        postprocess=pipeline_from_config(config) if postprocess else None,
+        true,
+        about,
+        parsed,
+        has_scores=True,
+        postprocess=pipeline_from_config(parsed) if postprocess else None,
         options=options,
-        about=about | {"config": os.fspath(config)},
     )
 
 
@@ -84,9 +136,27 @@ def options_from_config(path: PathLike) -> MetricOptions:
     Raises:
         FileNotFoundError: if there is no such file.
     """
-    from mmengine.config import Config
+    return _options(read_config(path))
 
-    config = Config.fromfile(path, import_custom_modules=False)
+
+def _task_of_cells(
+    found: CellTable,
+    true: CellTable | list[ImageRecord],
+    about: Mapping[str, str],
+    config: Config | None,
+    images_dir: PathLike | None,
+) -> ScoringTask:
+    sizes_hw = _sizes_in(images_dir) | found.sizes_hw
+    records = true.to_records(sizes_hw) if isinstance(true, CellTable) else true
+    sizes_hw |= {
+        image_id: (record.height, record.width)
+        for image_id, record in records_by_image_id(records, about["annotations"]).items()
+    }
+    final = from_records(found.to_records(sizes_hw))
+    return ScoringTask(final, records, about, config, has_scores=False)
+
+
+def _options(config: Config) -> MetricOptions:
     # The images of test_evaluator may have no annotations, and it no metric.
     metrics = [*_metrics(config, "test_evaluator"), *_metrics(config, "val_evaluator"), {}]
     return MetricOptions(

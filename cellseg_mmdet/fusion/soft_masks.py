@@ -1,4 +1,4 @@
-"""Probabilities in the coordinates of boxes: averaging those of several boxes, and pasting them into the image.
+"""Probabilities in the coordinates of boxes: cutting them out of an image, averaging those of several boxes, pasting.
 
 The values of a box are the probabilities at the centres of its rows x columns of bins; between them they are
 interpolated, and beyond they fade to 0 within half a bin: mmdet's ``align_corners=False``. Each axis is a small matrix
@@ -42,6 +42,33 @@ def resample(
     rows = _bin_weights(_centers(new_boxes, shape[0], _Y), boxes, values.shape[1], _Y)
     columns = _bin_weights(_centers(new_boxes, shape[1], _X), boxes, values.shape[2], _X)
     return rows @ values @ columns.transpose(0, 2, 1)
+
+
+def cut_soft_masks(
+    foreground: np.ndarray, label_map: np.ndarray, boxes: np.ndarray, shape: tuple[int, int]
+) -> np.ndarray:
+    """Return the probabilities of an image's N instances in their boxes, (N, *shape) float32 in [0, 1].
+
+    They are averaged over the bins as RoIAlign does it for the targets that mask heads learn. In the pixels of an
+    instance all others are 0.
+
+    Args:
+        foreground: (H, W) float in [0, 1], probability of being of any instance.
+        label_map: (H, W) int, 0 for background, and the instances from 1 on.
+        boxes: (N, 4) int xyxy in pixels, ends exclusive; that of instance i is ``boxes[i - 1]``.
+        shape: (rows, columns) of bins.
+    """
+    height, width = label_map.shape
+    # The outer bins reach half a pixel out of the box.
+    regions = (boxes + np.array([-1, -1, 1, 1])).clip(0, [width, height, width, height])
+    background = np.where(label_map == 0, foreground, 0)
+    bitmaps = [np.zeros(0, dtype=np.float32)]
+    for label, (x1, y1, x2, y2) in enumerate(regions.tolist(), start=1):
+        window = np.s_[y1:y2, x1:x2]
+        bitmap = np.where(label_map[window] == label, foreground[window], background[window])
+        bitmaps.append(bitmap.T.ravel())  # column by column, as `RoIMasks` are stored
+    masks = RoIMasks(regions, np.concatenate(bitmaps), height, width)
+    return masks.crop_and_resize(boxes, shape, np.arange(len(boxes)), binarize=False).to_ndarray()
 
 
 def average_soft_masks(

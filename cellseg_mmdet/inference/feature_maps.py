@@ -58,7 +58,7 @@ def feature_maps(
 
     Args:
         image: uint8 BGR (H, W, 3).
-        layers: names of modules of the model; by default the parts of its backbone.
+        layers: names of modules of the model; by default the parts of its backbone, or of its only network.
 
     Raises:
         UsageError: a layer does not exist, is not used, or has no feature maps.
@@ -186,12 +186,22 @@ def _maps_in(output: Any) -> Iterator[torch.Tensor]:
 
 def _default_layers(modules: Mapping[str, torch.nn.Module]) -> list[str]:
     """Return the parts of the backbone, or of a model without one, that hold a convolution."""
-    prefix = "backbone." if "backbone" in modules else ""
-    return [
-        f"{prefix}{name}"
-        for name, child in modules[prefix.rstrip(".")].named_children()
-        if any(isinstance(module, torch.nn.Conv2d) for module in child.modules())
-    ]
+    whole = "backbone" if "backbone" in modules else ""
+    parts = _parts_of(whole, modules[whole])
+    # A model that is one network has no parts but that one: its own are meant.
+    return _parts_of(parts[0], modules[parts[0]]) or parts if len(parts) == 1 else parts
+
+
+def _parts_of(name: str, whole: torch.nn.Module) -> list[str]:
+    """Return the names of the children with a convolution; in place of a list, which is never called, its members."""
+    found = []
+    for child_name, child in whole.named_children():
+        path = f"{name}.{child_name}".lstrip(".")
+        if isinstance(child, torch.nn.ModuleList):
+            found += _parts_of(path, child)
+        elif any(isinstance(module, torch.nn.Conv2d) for module in child.modules()):
+            found.append(path)
+    return found
 
 
 def _colored(channel: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cellseg_mmdet.converters.images import IMAGE_SUFFIXES
+from cellseg_mmdet.converters.images import IMAGE_SUFFIXES, is_image
 
 # A camera leaves few pixels saturated and few dead: these do not decide the contrast of a 16-bit image.
 _STRETCH_PERCENTILES = (0.1, 99.9)
@@ -24,7 +24,7 @@ def find_images(
 ) -> dict[str, Path]:
     """Return the image files that are named, or lie in the folders that are named, by their stem.
 
-    Files keep the order given; those of a folder are sorted. A file that is named twice counts once.
+    Files keep the order given; those of a folder are sorted, without hidden ones. A file named twice counts once.
 
     Raises:
         FileNotFoundError: a path does not exist, or a folder holds no image.
@@ -116,9 +116,7 @@ def _images_of(path: Path, *, recursive: bool) -> list[Path]:
     if not path.is_dir():
         raise FileNotFoundError(f"{path}: no such image or folder")
     inside = path.rglob("*") if recursive else path.iterdir()
-    found = sorted(
-        file for file in inside if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
-    )
+    found = sorted(file for file in inside if is_image(file) and file.is_file())
     if not found:
         hint = "" if recursive else " (its sub-folders were not searched: --recursive does)"
         raise FileNotFoundError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +57,7 @@ def annotated_images(dataset: Any) -> list[ImageRecord]:
 def draw_samples(
     dataset: Any, *, num_images: int, num_draws: int, seed: int = 0
 ) -> list[list[Sample]]:
-    """Take images spread evenly over a data set, each several times through its pipeline.
+    """Take images spread evenly over the cell types and over a data set, each several times through its pipeline.
 
     Args:
         dataset: of mmdet, whose pipeline ends with ``PackDetInputs``.
@@ -67,10 +69,27 @@ def draw_samples(
         UsageError: the pipeline ends with something else.
     """
     set_random_seed(seed)
-    chosen = np.linspace(0, len(dataset) - 1, min(num_images, len(dataset))).round().astype(int)
+    cell_types = [dataset.get_data_info(index).get("cell_type") for index in range(len(dataset))]
     return [
         [to_sample(dataset[index]) for _ in range(num_draws)]
-        for index in progress_bar(chosen.tolist(), description="augmenting")
+        for index in progress_bar(spread(cell_types, num_images), description="augmenting")
+    ]
+
+
+def spread(kinds: Sequence[str | None], count: int) -> list[int]:
+    """Return ``count`` indices, or all if there are fewer: as many of each kind as can be, evenly spread in it."""
+    members: dict[str | None, list[int]] = {}
+    ranks = []
+    for index, kind in enumerate(kinds):
+        of_kind = members.setdefault(kind, [])
+        ranks.append(len(of_kind))
+        of_kind.append(index)
+    in_turn = sorted(range(len(kinds)), key=lambda index: ranks[index])
+    shares = Counter(kinds[index] for index in in_turn[:count])
+    return [
+        of_kind[round(place)]
+        for kind, of_kind in members.items()
+        for place in np.linspace(0, len(of_kind) - 1, shares[kind])
     ]
 
 

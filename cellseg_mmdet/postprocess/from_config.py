@@ -4,30 +4,43 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cellseg_mmdet.postprocess.pipeline import Pipeline, build_pipeline
 
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
-def pipeline_from_config(path: str | os.PathLike[str]) -> Pipeline:
-    """Build the ``postprocess`` list of a config file; needs mmengine, but no model.
+
+def read_config(path: str | os.PathLike[str]) -> Config:
+    """Read a config file; needs mmengine, but no model: what it imports is left alone.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    from mmengine.config import Config
+
+    return Config.fromfile(path, import_custom_modules=False)
+
+
+def pipeline_from_config(config: Config | str | os.PathLike[str]) -> Pipeline:
+    """Build the ``postprocess`` list of a config, or of a config file.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the config has no ``postprocess`` list, or one with a fault.
     """
-    from mmengine.config import Config
-
-    config = Config.fromfile(path, import_custom_modules=False)
+    if isinstance(config, str | os.PathLike):
+        config = read_config(config)
     if not isinstance(config.get("postprocess"), list):
         raise ValueError(
-            f"{path} has no list `postprocess`; write postprocess = [dict(type=...), ...], or [] "
+            f"{config.filename} has no list `postprocess`; write postprocess = [dict(type=...), ...], or [] "
             "to do no more than give every pixel to one cell"
         )
     try:
         return build_pipeline(config.postprocess, class_names(config))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{config.filename}: {error}") from error
 
 
 def class_names(config: Mapping[str, Any]) -> tuple[str, ...] | None:

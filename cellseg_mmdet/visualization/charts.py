@@ -14,7 +14,7 @@ import numpy as np
 from cellseg_mmdet.visualization.style import NUM_SERIES
 
 _WIDTH, _HEIGHT = 460, 290
-_LEFT, _RIGHT, _TOP, _BOTTOM = 54, 14, 14, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 22, 14, 46
 _NUM_AREA_BINS = 24
 _NICE_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
@@ -49,10 +49,13 @@ class Axis:
 def linear_axis(label: str, low: float, high: float) -> Axis:
     """Return an axis with about five ticks at round numbers."""
     high = high if high > low else low + 1
-    magnitude = 10.0 ** np.floor(np.log10((high - low) / 5))
-    step = next(s * magnitude for s in _NICE_STEPS if (high - low) / (s * magnitude) <= 6)
-    first, last = np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9)
-    return Axis(label, low, high, tuple((np.arange(first, last + 1) * step + 0.0).tolist()))
+    return Axis(label, low, high, _round_numbers(low, high))
+
+
+def whole_axis(label: str, highest: int) -> Axis:
+    """Return an axis from 0 to somewhat above the highest of whole numbers, with ticks at whole numbers."""
+    high = max(highest, 1) * 1.05
+    return Axis(label, 0, high, tuple(filter(float.is_integer, _round_numbers(0, high))))
 
 
 def count_axis(label: str, high: float) -> Axis:
@@ -64,10 +67,13 @@ def count_axis(label: str, high: float) -> Axis:
 
 def area_axis(label: str, edges: np.ndarray) -> Axis:
     """Return a logarithmic axis for areas, over the edges of their bins (of ratio about equal, from 1 on)."""
-    ticks = [
-        float(m * 10**e) for e in range(7) for m in (1, 3) if edges[0] <= m * 10**e <= edges[-1]
-    ]
-    return Axis(label, float(edges[0]), float(edges[-1]), tuple(ticks), counts=True)
+    low, high = float(edges[0]), float(edges[-1])
+    decades = [float(m * 10**e) for e in range(7) for m in (1, 3)]
+    ticks = tuple(tick for tick in decades if low <= tick <= high)
+    # Areas that differ by little may lie between two of those.
+    return Axis(
+        label, low, high, ticks if len(ticks) > 2 else _round_numbers(low, high), counts=True
+    )
 
 
 def area_bins(areas: np.ndarray) -> np.ndarray:
@@ -80,6 +86,14 @@ def area_bins(areas: np.ndarray) -> np.ndarray:
 def series_of(names: Iterable[str]) -> dict[str, int]:
     """Return the series of each group, such as a cell type, in the order given; series 0 is left for all together."""
     return {name: 1 + index % (NUM_SERIES - 1) for index, name in enumerate(names)}
+
+
+def _round_numbers(low: float, high: float) -> tuple[float, ...]:
+    """Return about five numbers, a round step apart."""
+    magnitude = 10.0 ** np.floor(np.log10((high - low) / 5))
+    step = next(s * magnitude for s in _NICE_STEPS if (high - low) / (s * magnitude) <= 6)
+    first, last = np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9)
+    return tuple((np.arange(first, last + 1) * step + 0.0).tolist())
 
 
 class Chart:

@@ -18,6 +18,7 @@ from cellseg_mmdet.fileio import atomic_write
 SUFFIXES = (".png", ".svg", ".pdf")
 # Logged with the losses and the metrics, and neither of them.
 _CLOCKS = ("time", "data_time", "memory", "eta")
+_OPTIMIZER = ("lr", "base_lr", "momentum", "grad_norm")
 _PLACES = ("epoch", "iter", "step")
 _COLUMNS, _PANEL_INCHES = 3, (4.6, 3.2)
 
@@ -71,8 +72,8 @@ def select_keys(runs: Mapping[str, Mapping[str, Curve]], patterns: Sequence[str]
     """Return the names of the curves to draw, in the order of the logs: losses and metrics, or what is asked for.
 
     Args:
-        patterns: names, or patterns such as ``loss*`` and ``cell/*``; none for all losses and all that validation
-            measured.
+        patterns: names, or patterns such as ``loss*`` and ``cell/*``; none for all losses and all that training and
+            validation measured.
 
     Raises:
         UsageError: a pattern fits no curve; the message lists the names there are.
@@ -83,7 +84,7 @@ def select_keys(runs: Mapping[str, Mapping[str, Curve]], patterns: Sequence[str]
             raise UsageError(f"no curve is named {pattern!r}; there are {', '.join(names)}")
     if patterns:
         return [name for name in names if any(fnmatchcase(name, p) for p in patterns)]
-    return [name for name in names if name.startswith("loss") or "/" in name]
+    return [name for name in names if name not in _OPTIMIZER]
 
 
 def smooth(values: np.ndarray, num_values: int) -> np.ndarray:

@@ -19,10 +19,11 @@ from cellseg_mmdet.visualization.charts import (
     area_axis,
     area_bins,
     count_axis,
-    linear_axis,
     series_of,
+    whole_axis,
 )
-from cellseg_mmdet.visualization.contrast import VIEWS
+from cellseg_mmdet.visualization.contours import draw_contours
+from cellseg_mmdet.visualization.contrast import clahe, equalise
 from cellseg_mmdet.visualization.oddities import KINDS, Oddity, describe, find_oddities
 from cellseg_mmdet.visualization.overlays import draw_instances
 from cellseg_mmdet.visualization.page import (
@@ -32,6 +33,7 @@ from cellseg_mmdet.visualization.page import (
     figures,
     note,
     picture,
+    strip,
     table,
     tiles,
     write_page,
@@ -39,11 +41,14 @@ from cellseg_mmdet.visualization.page import (
 from cellseg_mmdet.visualization.pictures import read_picture
 
 PAGE_NAME, ODDITIES_NAME = "index.html", "oddities.csv"
-_SHOWN_PER_KIND = 6
+_SHOWN_PER_KIND = 8
 _PANEL_PX = 420
 _STRIKING_SHARE = 0.1
-_CROP_MARGIN_PX, _CROP_SCALE = 12, 3
+_CROP_MARGIN_PX = 12
 _ODD_BGR, _OTHERS_BGR = (66, 228, 240), (255, 190, 86)
+_ABOUT_TRAINING = (
+    "Some images as the pipeline of the config gives them to the model, augmented anew each time."
+)
 
 
 def write_data_set_page(
@@ -52,7 +57,7 @@ def write_data_set_page(
     image_dir: Path,
     *,
     source: str,
-    sheets: Sequence[np.ndarray] = (),
+    training: str,
 ) -> Path:
     """Write the page, and a csv file with every oddity; return the page's path.
 
@@ -60,7 +65,7 @@ def write_data_set_page(
         records: the annotated images.
         image_dir: folder that their file names are relative to.
         source: file that names the data.
-        sheets: pictures, uint8 BGR, of what training sees.
+        training: HTML that shows what training sees of them, such as of `samples.sample_gallery`.
 
     Raises:
         FileNotFoundError: if an image that is shown is missing.
@@ -74,15 +79,10 @@ def write_data_set_page(
     sections = [
         Section("types", "Cell types", _type_table(groups)),
         Section("examples", "Examples", _examples(groups, image_dir)),
+        Section("training", "What training sees", note(_ABOUT_TRAINING) + training),
         Section("distributions", "Distributions", _distributions(groups)),
         Section("oddities", "Odd annotations", _oddity_section(oddities, records, image_dir)),
     ]
-    if sheets:
-        shown = "".join(picture(sheet, "augmented images with their cells") for sheet in sheets)
-        intro = note(
-            "Images as the pipeline of the config gives them to the model, drawn anew each time."
-        )
-        sections.insert(2, Section("training", "What training sees", intro + shown))
     num_cells = sum(len(record.masks) for record in records)
     write_page(
         path,
@@ -158,11 +158,13 @@ def _type_table(groups: dict[str, list[ImageRecord]]) -> str:
         "Cells per image: median and range. Area: median, and from the 1st to the 99th percentile. "
         "Image size: the most common."
     )
-    return table(header, rows, caption=caption, text_columns=(3,))
+    return note(caption) + table(header, rows, text_columns=(3,))
 
 
 def _examples(groups: dict[str, list[ImageRecord]], image_dir: Path) -> str:
-    parts = [note("Image, CLAHE (clip limit 3, 8 x 8 tiles), equalised, coloured cells, mask.")]
+    parts = [
+        note("Of each cell type the image with the median number of cells, and that with most.")
+    ]
     for name, members in groups.items():
         parts.append(f"<h3>{escape(name)}</h3>")
         # The image with the median number of cells, then the one with most of them: fixed, and telling.
@@ -173,25 +175,26 @@ def _examples(groups: dict[str, list[ImageRecord]], image_dir: Path) -> str:
 
 
 def _example(record: ImageRecord, image_dir: Path) -> str:
-    image = read_picture(image_dir, record)
-    mask = (record.masks.to_label_map() > 0).astype(np.uint8) * 255
-    panels = {name: change(image) for name, change in VIEWS.items()}
-    panels |= {"coloured cells": draw_instances(image, record.masks, opacity=0.6), "mask": mask}
-    name = Path(record.file_name).name
-    drawn = "".join(
-        picture(panel, f"{name}: {kind}", max_side_px=_PANEL_PX) for kind, panel in panels.items()
-    )
-    return (
-        f'<figure><div class="strip" style="--columns: {len(panels)}">{drawn}</div>'
-        f"<figcaption>{escape(name)}, {len(record.masks)} cells</figcaption></figure>"
-    )
+    image, masks = read_picture(image_dir, record), record.masks
+    equalised = clahe(image)
+    panels = [
+        ("image", image),
+        ("coloured cells", draw_instances(image, masks, opacity=0.6, scale=1)),
+        ("mask", (masks.to_label_map() > 0).astype(np.uint8) * 255),
+        ("CLAHE, clip limit 3, 8 x 8 tiles", equalised),
+        ("equalised", equalise(image)),
+        ("contours on CLAHE", draw_contours(equalised, masks, scale=1)),
+    ]
+    title = f"{Path(record.file_name).name}, {len(masks)} cells"
+    return strip(title, panels, max_side_px=_PANEL_PX)
 
 
 def _distributions(groups: dict[str, list[ImageRecord]]) -> str:
     counts = {name: np.array([len(r.masks) for r in members]) for name, members in groups.items()}
     areas = {name: _areas(members) for name, members in groups.items()}
     most = max(int(values.max()) for values in counts.values())
-    count_edges = np.expm1(np.linspace(0, np.log1p(max(most, 3)), 21))
+    # Whole numbers: bins between two of them would be empty.
+    count_edges = np.unique(np.expm1(np.linspace(0, np.log1p(max(most, 3)), 21)).round())
     area_edges = area_bins(np.concatenate(list(areas.values())))
     return figures(
         [
@@ -211,7 +214,7 @@ def _histograms(
     """Return the histograms of several groups of values in one chart."""
     heights = {name: np.histogram(numbers, edges)[0] for name, numbers in values.items()}
     highest = max(int(counted.max()) for counted in heights.values())
-    chart = Chart(f"{title} by cell type", axis, linear_axis(unit, 0, max(highest, 1) * 1.05))
+    chart = Chart(f"{title} by cell type", axis, whole_axis(unit, highest))
     for name, series in series_of(values).items():
         chart.histogram(edges, heights[name], series, kind="band")
         chart.histogram(edges, heights[name], series, name, kind="line")
@@ -269,7 +272,8 @@ def _crop(oddity: Oddity, records: Sequence[ImageRecord], image_dir: Path) -> st
     masks = record.masks.cropped(*window)[order]
     is_odd = order == oddity.cell
     colors = np.where(is_odd[:, None], _ODD_BGR, _OTHERS_BGR).astype(np.uint8)
-    drawn = draw_instances(image, masks, colors=colors, filled=is_odd, scale=_CROP_SCALE)
+    scale = max(1, _PANEL_PX // max(image.shape[:2]))
+    drawn = draw_instances(image, masks, colors=colors, filled=is_odd, scale=scale)
     text = describe(oddity, records)
     return f"<figure>{picture(drawn, text, max_side_px=_PANEL_PX)}<figcaption>{escape(text)}</figcaption></figure>"
 

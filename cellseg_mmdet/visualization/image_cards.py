@@ -7,7 +7,6 @@ from html import escape
 import numpy as np
 
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.predictions import ImagePrediction
 from cellseg_mmdet.visualization.contours import polygons
 from cellseg_mmdet.visualization.contrast import VIEWS
 from cellseg_mmdet.visualization.outcomes import Outcomes
@@ -28,8 +27,8 @@ _MEANINGS = {
 }
 _SHOWN = {
     "errors": "errors",
-    "true": "true cells",
-    "predicted": "predicted cells",
+    "true": '<span class="key" style="--series: var(--true)"></span>true cells',
+    "predicted": '<span class="key" style="--series: var(--predicted)"></span>predicted cells',
     "both": "both",
     "none": "image alone",
 }
@@ -46,7 +45,7 @@ def switches() -> str:
     return (
         '<form class="switches">'
         + _choice("show", "Show", _SHOWN)
-        + f"<fieldset><legend>Errors</legend>{outcomes}</fieldset>"
+        + f'<fieldset class="outcomes"><legend>Errors</legend>{outcomes}</fieldset>'
         + _choice("view", "Contrast", _VIEWS)
         + _choice("size", "Size", {"small": "small", "large": "large"})
         + "</form>"
@@ -63,8 +62,9 @@ def card(
     text: str,
     image: np.ndarray,
     true: Runs,
-    prediction: ImagePrediction,
+    predicted: Runs,
     outcomes: Outcomes,
+    scores: np.ndarray | None = None,
 ) -> str:
     """Return one image with its overlays as HTML.
 
@@ -73,7 +73,8 @@ def card(
         text: below it, plain text.
         image: (H, W) gray or (H, W, 3) BGR, uint8.
         true: the true cells, and
-        prediction: the predicted ones, which ``outcomes`` are of.
+        predicted: the M predicted ones, which ``outcomes`` are of.
+        scores: (M,) of the predicted cells; None if they have none.
 
     Raises:
         ValueError: if the masks are not of the image's size.
@@ -89,21 +90,20 @@ def card(
         f"true cell, {outcome}, {area} pixels"
         for outcome, area in zip(outcomes.true, true.areas, strict=True)
     ]
+    score_texts = (
+        [""] * len(predicted) if scores is None else [f"score {score:.2f}, " for score in scores]
+    )
     predicted_titles = [
-        f"predicted cell, {outcome}, score {score:.2f}, best IoU {iou:.2f}, {area} pixels"
+        f"predicted cell, {outcome}, {score}best IoU {iou:.2f}, {area} pixels"
         for outcome, score, iou, area in zip(
-            outcomes.predicted,
-            prediction.scores,
-            outcomes.iou,
-            prediction.masks.areas,
-            strict=True,
+            outcomes.predicted, score_texts, outcomes.iou, predicted.areas, strict=True
         )
     ]
     drawn = _paths(true, "t", outcomes.true, true_titles)
-    drawn += _paths(prediction.masks, "p", outcomes.predicted, predicted_titles)
+    drawn += _paths(predicted, "p", outcomes.predicted, predicted_titles)
     counted = ", ".join(f"{count} {name}" for name, count in outcomes.counts().items())
     return (
-        f'<article class="card"><h3>{escape(title)}</h3><p class="muted">{escape(text)}</p>'
+        f'<article class="card"><h3 title="{escape(title)}">{escape(title)}</h3><p class="muted">{escape(text)}</p>'
         f'<svg class="stage" viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="{escape(title)}: {counted}">{views}'
         f'<g transform="translate(.5 .5)">{drawn}</g></svg></article>'

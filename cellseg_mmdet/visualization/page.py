@@ -97,7 +97,6 @@ def table(
     header: Sequence[str],
     rows: Iterable[Sequence[str]],
     *,
-    caption: str = "",
     text_columns: Sequence[int] = (),
 ) -> str:
     """Return a table as HTML.
@@ -105,7 +104,6 @@ def table(
     Args:
         header: of each column.
         rows: HTML of each cell; the first one heads its row.
-        caption: plain text.
         text_columns: indices of columns of text, besides the first; others hold numbers.
     """
     kinds = ['class="text"' if index in text_columns else "" for index in range(len(header))]
@@ -119,9 +117,8 @@ def table(
         + "</tr>\n"
         for row in rows
     )
-    described = f"<caption>{escape(caption)}</caption>" if caption else ""
     return (
-        f'<div class="scroll"><table>{described}<thead><tr>{head}</tr></thead>\n'
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n'
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -161,6 +158,24 @@ def picture(image: np.ndarray, description: str, *, max_side_px: int | None = No
         f'<img src="{data_uri(image, max_side_px=max_side_px)}" alt="{escape(description)}" '
         f'width="{width}" height="{height}" loading="lazy">'
     )
+
+
+def strip(
+    title: str, panels: Sequence[tuple[str, np.ndarray]], *, max_side_px: int | None = None
+) -> str:
+    """Return pictures of one thing side by side, as HTML, in as many rows as there is room for.
+
+    Args:
+        title: plain text.
+        panels: of each picture its caption, plain text, and the picture, uint8 gray or BGR.
+        max_side_px: larger pictures are scaled down to this.
+    """
+    drawn = "".join(
+        f"<figure>{picture(image, f'{title}: {caption}', max_side_px=max_side_px)}"
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        for caption, image in panels
+    )
+    return f'<h4>{escape(title)}</h4><div class="strip">{drawn}</div>'
 
 
 def data_uri(image: np.ndarray, *, max_side_px: int | None = None) -> str:

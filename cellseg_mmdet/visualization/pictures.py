@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import os
+from glob import escape
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from cellseg_mmdet.converters.images import list_images
+from cellseg_mmdet.converters.images import IMAGE_SUFFIXES
 from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.fileio import atomic_write
+
+
+def find_picture(folder: Path, record: ImageRecord) -> Path | None:
+    """Return the image file of a record, None if it is not in the folder.
+
+    A csv file says no more than the name without a suffix: its image may be one of any suffix, in the folder itself or
+    in ``<name>/images``.
+    """
+    named = folder / record.file_name
+    if named.is_file():
+        return named
+    places = (folder, folder / named.stem / "images")
+    found = (path for place in places for path in sorted(place.glob(f"{escape(named.stem)}.*")))
+    return next((path for path in found if path.suffix.lower() in IMAGE_SUFFIXES), None)
 
 
 def read_picture(folder: Path, record: ImageRecord) -> np.ndarray:
@@ -20,12 +35,9 @@ def read_picture(folder: Path, record: ImageRecord) -> np.ndarray:
         FileNotFoundError: if it is not in the folder.
         ValueError: if it cannot be read.
     """
-    path = folder / record.file_name
-    if not path.is_file():  # a submission says no more than the name of an image without its suffix
-        named = list_images(folder).get(Path(record.file_name).stem)
-        if named is None:
-            raise FileNotFoundError(f"{folder} has no image {record.file_name}")
-        path = named
+    path = find_picture(folder, record)
+    if path is None:
+        raise FileNotFoundError(f"{folder} has no image {record.file_name}")
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise ValueError(f"{path} is not an image that can be read")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -15,14 +16,16 @@ from cellseg_mmdet.visualization.charts import (
     count_axis,
     linear_axis,
     series_of,
+    whole_axis,
 )
 from cellseg_mmdet.visualization.page import figure
-from cellseg_mmdet.visualization.run_data import SCORE_THRESHOLDS, ImageStudy
+from cellseg_mmdet.visualization.run_data import SCORE_THRESHOLDS, ImageStudy, Sweep
 
 _SCORE_BINS = np.linspace(0, 1, 11)
 _MIN_CELLS_PER_BIN = 5
 
 Studies = Sequence[ImageStudy]
+SweepsByType = Mapping[str, Sequence[Sweep]]
 
 
 def by_type(studies: Studies) -> dict[str, list[ImageStudy]]:
@@ -34,10 +37,18 @@ def by_type(studies: Studies) -> dict[str, list[ImageStudy]]:
     }
 
 
-def score_by_threshold(studies: Studies, thresholds: Mapping[str, float]) -> str:
+def sweeps_by_type(studies: Studies) -> dict[str, list[Sweep]]:
+    """Return what scores are worth in the images of each cell type; empty for predictions without scores."""
+    sweeps = {
+        name: [study.sweep for study in members if study.sweep is not None]
+        for name, members in by_type(studies).items()
+    }
+    return {name: members for name, members in sweeps.items() if members}
+
+
+def score_by_threshold(types: SweepsByType, thresholds: Mapping[str, float]) -> str:
     """Return the score as a function of the score threshold, overall and per cell type."""
-    types = by_type(studies)
-    means = {"overall": np.mean([study.score_at for study in studies], axis=0)}
+    means = {"overall": np.mean([s.score_at for s in chain(*types.values())], axis=0)}
     if len(types) > 1:
         means |= {
             name: np.mean([s.score_at for s in members], axis=0) for name, members in types.items()
@@ -83,10 +94,10 @@ def quality_by_iou(report: Report) -> str:
     )
 
 
-def calibration(studies: Studies) -> str:
+def calibration(types: SweepsByType) -> str:
     """Return how good predicted cells are, by their score."""
-    confidence = np.concatenate([study.confidence for study in studies])
-    iou = np.concatenate([study.iou for study in studies])
+    confidence = np.concatenate([sweep.confidence for sweep in chain(*types.values())])
+    iou = np.concatenate([sweep.iou for sweep in chain(*types.values())])
     of_bin = np.clip(np.digitize(confidence, _SCORE_BINS) - 1, 0, len(_SCORE_BINS) - 2)
     used = [
         number
@@ -151,7 +162,7 @@ def sizes(studies: Studies) -> list[str]:
         chart = Chart(
             f"Areas of {name} cells, true and predicted",
             area_axis("area in pixels", edges),
-            linear_axis("cells", 0, max(int(true_counts.max()), int(found_counts.max()), 1) * 1.05),
+            whole_axis("cells", max(int(true_counts.max()), int(found_counts.max()))),
         )
         chart.histogram(edges, true_counts, 1, f"true ({len(true):,})", kind="band")
         chart.histogram(edges, found_counts, 2, f"predicted ({len(found):,})", kind="line")

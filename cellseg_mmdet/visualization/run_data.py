@@ -12,25 +12,38 @@ from typing import Any
 
 import numpy as np
 
-from cellseg_mmdet.converters.annotations import read_annotations
 from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.errors import UsageError
-from cellseg_mmdet.evaluation.cell_csv import ANY_CELL, is_csv, read_cell_table
-from cellseg_mmdet.evaluation.files import options_from_config
+from cellseg_mmdet.evaluation.files import read_scoring_task
 from cellseg_mmdet.evaluation.kaggle_map import image_score
 from cellseg_mmdet.evaluation.overlaps import Overlaps
-from cellseg_mmdet.evaluation.report import Report, evaluate
+from cellseg_mmdet.evaluation.report import Report
 from cellseg_mmdet.evaluation.scoring import records_by_image_id
 from cellseg_mmdet.postprocess import Pipeline
-from cellseg_mmdet.postprocess.from_config import pipeline_from_config
 from cellseg_mmdet.postprocess.score_threshold import ScoreThreshold
-from cellseg_mmdet.predictions import ImagePrediction, load_predictions
+from cellseg_mmdet.predictions import ImagePrediction
 from cellseg_mmdet.progress import parallel_map
 from cellseg_mmdet.visualization.outcomes import Outcomes, find_outcomes
+from cellseg_mmdet.visualization.pictures import find_picture
 
 PathLike = str | os.PathLike[str]
 
-SCORE_THRESHOLDS = tuple(percent / 100 for percent in range(10, 100, 10))
+SCORE_THRESHOLDS = tuple(percent / 100 for percent in range(5, 100, 5))
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """What the scores of the predicted cells of one image are worth.
+
+    Attributes:
+        score_at: the competition's score at each of `SCORE_THRESHOLDS` in place of the config's threshold.
+        confidence: (M,) scores of the cells at the lowest of these thresholds, and
+        iou: (M,) the best IoU of each of them with a true cell, one to one.
+    """
+
+    score_at: tuple[float, ...]
+    confidence: np.ndarray
+    iou: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,18 +55,14 @@ class ImageStudy:
         true: what is annotated.
         outcomes: what became of the cells of both.
         score: the competition's score, in [0, 1].
-        score_at: the same at each of `SCORE_THRESHOLDS` in place of the config's threshold.
-        confidence: (M,) scores of the cells at the lowest of these thresholds, and
-        iou: (M,) the best IoU of each of them with a true cell, one to one.
+        sweep: None for cells without scores.
     """
 
     final: ImagePrediction
     true: ImageRecord
     outcomes: Outcomes
     score: float
-    score_at: tuple[float, ...]
-    confidence: np.ndarray
-    iou: np.ndarray
+    sweep: Sweep | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +72,7 @@ class RunData:
     Attributes:
         report: scores of all metrics.
         studies: of all images.
-        config_text: the whole config, as it is after inheritance.
+        config_text: the whole config, as it is after inheritance; empty without one.
         score_thresholds: those of the config, by class; empty without one.
         image_dir: where the images are.
     """
@@ -78,74 +87,62 @@ class RunData:
 def read_run(
     predictions: PathLike,
     annotations: PathLike,
-    config: PathLike,
+    config: PathLike | None = None,
     *,
     images_dir: PathLike | None = None,
 ) -> RunData:
-    """Read and score a dump of raw predictions.
+    """Read and score a dump of raw predictions, or a csv file of final cells.
 
     Args:
-        predictions: what tools/test.py wrote.
+        predictions: what tools/test.py wrote, or a csv file such as a submission.
         annotations: COCO json, MMDetection pickle, or a csv file of cells.
-        config: of the model that predicted: post-processing, class names.
+        config: of the model that predicted; a csv needs none, but is shown with it.
         images_dir: where the images are; by default where the config's data sets have them.
 
     Raises:
         FileNotFoundError: if a file does not exist.
-        UsageError: if there is no annotated image, or the folder of the images is not to be found.
+        UsageError: if there is no annotated image, the folder of the images is not to be found, or a dump has no
+            config.
         ValueError: if a file is damaged, or predictions and annotations are not of the same images.
     """
-    from mmengine.config import Config
-
-    parsed = Config.fromfile(config, import_custom_modules=False)
-    found = load_predictions(predictions)
-    options, postprocess = options_from_config(config), pipeline_from_config(config)
-    if is_csv(annotations):
-        cells = read_cell_table(annotations)
-        records = cells.to_records({image.image_id: (image.height, image.width) for image in found})
-        if not cells.says_types:
-            options = replace(options, single_class=ANY_CELL)
-    else:
-        records = read_annotations(annotations)
-    if not records:
+    task = read_scoring_task(predictions, annotations, config=config, images_dir=images_dir)
+    if not task.records:
         raise UsageError(f"{annotations} holds no image to report on")
     # Before the work of scoring, not after it.
-    image_dir = _image_dir(parsed, config, records[0]) if images_dir is None else Path(images_dir)
-    about = {"predictions": predictions, "annotations": annotations, "config": config}
-    report = evaluate(
-        found,
-        records,
-        postprocess=postprocess,
-        options=options,
-        about={name: os.fspath(path) for name, path in about.items()},
-    )
-    by_id = records_by_image_id(records)
-    pairs = [(prediction, by_id[prediction.image_id]) for prediction in found]
+    image_dir = _image_dir(task.config, task.records[0]) if images_dir is None else Path(images_dir)
+    report = task.evaluate()
+    by_id = records_by_image_id(task.records)
+    pairs = [(prediction, by_id[prediction.image_id]) for prediction in task.predictions]
+    study = partial(_study, postprocess=task.postprocess)
     return RunData(
         report=report,
-        studies=parallel_map(
-            partial(_study, postprocess=postprocess), pairs, description="comparing"
-        ),
-        config_text=parsed.pretty_text,
-        score_thresholds=_score_thresholds(postprocess),
+        studies=parallel_map(study, pairs, description="comparing"),
+        config_text="" if task.config is None else task.config.pretty_text,
+        score_thresholds={} if task.postprocess is None else _score_thresholds(task.postprocess),
         image_dir=image_dir,
     )
 
 
-def _study(pair: tuple[ImagePrediction, ImageRecord], postprocess: Pipeline) -> ImageStudy:
+def _study(pair: tuple[ImagePrediction, ImageRecord], postprocess: Pipeline | None) -> ImageStudy:
     prediction, record = pair
-    final = postprocess(prediction)
+    final = prediction if postprocess is None else postprocess(prediction)
     overlaps = Overlaps(final.masks, record.masks)
-    swept = [_at_threshold(postprocess, thr)(prediction) for thr in SCORE_THRESHOLDS]
-    swept_overlaps = [Overlaps(cells.masks, record.masks) for cells in swept]
     return ImageStudy(
         final=replace(final, soft_masks=None),  # megabytes, to pass from process to process
         true=record,
         outcomes=find_outcomes(overlaps),
         score=image_score(overlaps),
-        score_at=tuple(map(image_score, swept_overlaps)),
-        confidence=swept[0].scores,
-        iou=find_outcomes(swept_overlaps[0]).iou,
+        sweep=None if postprocess is None else _sweep(prediction, record, postprocess),
+    )
+
+
+def _sweep(prediction: ImagePrediction, record: ImageRecord, postprocess: Pipeline) -> Sweep:
+    finals = [_at_threshold(postprocess, thr)(prediction) for thr in SCORE_THRESHOLDS]
+    overlaps = [Overlaps(final.masks, record.masks) for final in finals]
+    return Sweep(
+        score_at=tuple(map(image_score, overlaps)),
+        confidence=finals[0].scores,
+        iou=find_outcomes(overlaps[0]).iou,
     )
 
 
@@ -172,8 +169,12 @@ def _score_thresholds(pipeline: Pipeline) -> dict[str, float]:
     return dict(zip(classes, values, strict=True))
 
 
-def _image_dir(config: Mapping[str, Any], source: PathLike, first: ImageRecord) -> Path:
+def _image_dir(config: Mapping[str, Any] | None, first: ImageRecord) -> Path:
     """Return the folder among those of the config's data sets that holds the first annotated image."""
+    if config is None:
+        raise UsageError(
+            "without a config nothing says where the images are: name their folder (--images)"
+        )
     tried = []
     for loader in ("test_dataloader", "val_dataloader", "train_dataloader"):
         dataset = (config.get(loader) or {}).get("dataset") or {}
@@ -181,9 +182,9 @@ def _image_dir(config: Mapping[str, Any], source: PathLike, first: ImageRecord) 
             dataset = dataset["dataset"]
         prefix = (dataset.get("data_prefix") or {}).get("img", "")
         tried.append(Path(dataset.get("data_root") or "") / prefix)
-        if (tried[-1] / first.file_name).is_file():
+        if find_picture(tried[-1], first) is not None:
             return tried[-1]
     folders = ", ".join(dict.fromkeys(map(str, tried)))
     raise UsageError(
-        f"{first.file_name} is in none of the folders of {source} ({folders}): name that of the images (--images)"
+        f"{first.file_name} is in none of the folders of the config ({folders}): name that of the images (--images)"
     )

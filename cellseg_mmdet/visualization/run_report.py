@@ -29,6 +29,8 @@ from cellseg_mmdet.visualization.pictures import read_picture, write_picture
 from cellseg_mmdet.visualization.run_data import ImageStudy, RunData
 
 PAGE_NAME, PICTURES_NAME = "index.html", "pictures"
+# Images are drawn twice as large, so that lines are thin; but not those with a longer side than this.
+_LARGE_PX = 1000
 
 _SCORES = {
     "kaggle_map": ("Competition mAP", "mean over IoU 0.50 to 0.95 of TP / (TP + FP + FN)"),
@@ -68,21 +70,23 @@ def write_report(run: RunData, out_dir: str | os.PathLike[str], *, num_images: i
         Section("scores", "Scores", _score_table(run.report)),
         Section("errors", "Errors", _outcome_table(studies)),
         Section("images", "Images", _images(run, num_images), CSS_CLASS),
-        Section("curves", "Thresholds and calibration", _curves(run)),
+        Section("charts", "Charts", _charts(run)),
         Section(
             "sizes",
             "Sizes",
             note("Areas of cells, by cell type.") + figures(run_charts.sizes(studies)),
         ),
         Section("all-images", "All images", _image_table(studies)),
-        Section("config", "Config", _config(run)),
-        Section("versions", "Versions", _versions()),
     ]
+    if run.config_text:
+        sections.append(Section("config", "Config", _config(run)))
+    sections.append(Section("versions", "Versions", _versions()))
+    processed = " after post-processing" if about["postprocess"] else ""
     write_page(
         path,
-        title=Path(about["config"]).stem,
-        subtitle=f"{about['images']} images, {about['true']:,} true cells, {about['found']:,} predicted cells "
-        f"after post-processing. Predictions: {about['predictions']}; annotations: {about['annotations']}",
+        title=Path(about.get("config", about["predictions"])).stem,
+        subtitle=f"{about['images']} images, {about['true']:,} true cells, {about['found']:,} predicted cells"
+        f"{processed}. Predictions: {about['predictions']}; annotations: {about['annotations']}",
         lead=tiles(
             {_SCORES[name][0]: _number(run.report.overall[name]) for name in _IN_TILES}
             | {"predicted / true cells": f"{about['found'] / max(about['true'], 1):.0%}"}
@@ -104,13 +108,15 @@ def write_pictures(
     """Write image, truth, prediction and errors of the images that the page shows, and return their folder."""
     folder = Path(out_dir) / PICTURES_NAME
     for study in [s for part in worst_and_best(run.studies, num_images) for s in part]:
+        image = read_picture(run.image_dir, study.true)
         drawn = draw_comparison(
-            read_picture(run.image_dir, study.true),
+            image,
             study.true.masks,
             study.final.masks,
-            title=f"{study.final.image_id}, score {study.score:.2f}",
+            title=f"score {study.score:.2f}",
             view=view,
             cells=cells,
+            scale=1 if max(image.shape) > _LARGE_PX else 2,
         )
         write_picture(folder / f"{study.final.image_id}.png", drawn)
     return folder
@@ -184,20 +190,19 @@ def _card(run: RunData, study: ImageStudy) -> str:
         f"{numbers or 'none'}",
         read_picture(run.image_dir, study.true),
         study.true.masks,
-        study.final,
+        study.final.masks,
         study.outcomes,
+        None if study.sweep is None else study.final.scores,
     )
 
 
-def _curves(run: RunData) -> str:
-    return figures(
-        [
-            run_charts.score_by_threshold(run.studies, run.score_thresholds),
-            run_charts.quality_by_iou(run.report),
-            run_charts.calibration(run.studies),
-            run_charts.counts(run.studies),
-        ]
-    )
+def _charts(run: RunData) -> str:
+    parts = [run_charts.quality_by_iou(run.report), run_charts.counts(run.studies)]
+    sweeps = run_charts.sweeps_by_type(run.studies)
+    if sweeps:
+        parts.append(run_charts.score_by_threshold(sweeps, run.score_thresholds))
+        parts.append(run_charts.calibration(sweeps))
+    return figures(parts)
 
 
 def _image_table(studies: Sequence[ImageStudy]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 
 import cv2
 import numpy as np
@@ -13,12 +14,13 @@ from cellseg_mmdet.visualization.overlays import (
     PALETTE_BGR,
     as_bgr,
     draw_instances,
+    enlarge,
     neighbour_colors,
 )
-from cellseg_mmdet.visualization.sheets import sheet
+from cellseg_mmdet.visualization.page import strip
 
 _TILE_PX = 480
-_SHEET_ROWS = 3
+_TINT_OPACITY, _FRAME_OPACITY = 0.45, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,61 +52,64 @@ def class_colors(
 
 
 def draw_sample(sample: Sample, colors: np.ndarray) -> np.ndarray:
-    """Draw masks as tints with contours, and boxes as frames, in the colours (C, 3) BGR of their classes.
+    """Draw masks as tints with contours, and boxes as thin frames, in the colours (C, 3) BGR of their classes.
 
     Of one class alone, whose colour would say nothing, neighbours are told apart instead.
+
+    Returns:
+        uint8 BGR, whose longer side has 480 pixels, or less if that is no multiple of a smaller image's.
     """
     of_instance = colors[sample.labels]
-    canvas = as_bgr(sample.image)
-    thickness = max(1, round(max(canvas.shape) / _TILE_PX))  # to be seen when it is scaled down
-    if sample.masks is not None:
+    longest = max(sample.image.shape[:2])
+    scale = max(1, _TILE_PX // longest)
+    if sample.masks is None:
+        canvas = enlarge(as_bgr(sample.image), scale)
+    else:
         if len(colors) == 1:
             of_instance = neighbour_colors(sample.masks)
-        canvas = draw_instances(canvas, sample.masks, colors=of_instance, scale=1)
-    for (x1, y1, x2, y2), color in zip(
-        np.rint(sample.boxes).astype(int).tolist(), of_instance.tolist(), strict=True
-    ):
+        canvas = draw_instances(
+            sample.image, sample.masks, colors=of_instance, scale=scale, opacity=_TINT_OPACITY
+        )
+    shrink = min(1.0, _TILE_PX / longest)
+    if shrink < 1:
+        canvas = cv2.resize(canvas, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+    # Drawn last: scaled down, lines of one pixel would fade; and lightly: many of them would hide the cells.
+    framed = canvas.copy()
+    corners = np.rint(sample.boxes * (scale * shrink)).astype(int)
+    for (x1, y1, x2, y2), color in zip(corners.tolist(), of_instance.tolist(), strict=True):
         # x2 and y2 are one past the last pixel.
-        cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), color, thickness)
-    return canvas
+        cv2.rectangle(framed, (x1, y1), (x2 - 1, y2 - 1), color, 1)
+    return cv2.addWeighted(canvas, 1 - _FRAME_OPACITY, framed, _FRAME_OPACITY, 0)
 
 
-def sample_sheets(
+def sample_gallery(
     draws: Sequence[Sequence[Sample]],
     classes: Sequence[str],
     palette_rgb: Sequence[Sequence[int]] | None = None,
-) -> list[np.ndarray]:
-    """Lay samples out on sheets: a row for each image, with all that was drawn of it.
+) -> str:
+    """Return, as HTML, a row for each image with all that was drawn of it.
 
     Args:
-        draws: for each image the samples that its pipeline gave, as many of each.
+        draws: for each image the samples that its pipeline gave.
         classes: class names by label.
         palette_rgb: colours of the classes.
     """
     colors = class_colors(len(classes), palette_rgb)
-    legend = [
-        (f"{name}  ", tuple(color)) for name, color in zip(classes, colors.tolist(), strict=True)
-    ]
-    if len(classes) == 1:
-        legend = []
-    sheets = []
-    for begin in range(0, len(draws), _SHEET_ROWS):
-        rows = draws[begin : begin + _SHEET_ROWS]
-        tiles = [
-            ([*legend, (_title(sample), (235, 235, 235))], _tile(draw_sample(sample, colors)))
-            for samples in rows
-            for sample in samples
-        ]
-        sheets.append(sheet(tiles, columns=len(rows[0])))
-    return sheets
+    keys = "".join(
+        f'<li><span class="key" style="--series: rgb{tuple(color[::-1])}"></span>{escape(name)}</li>'
+        for name, color in zip(classes, colors.tolist(), strict=True)
+    )
+    legend = f'<ul class="legend">{keys}</ul>' if len(classes) > 1 else ""
+    return legend + "".join(
+        strip(
+            samples[0].name,
+            [(_caption(sample), draw_sample(sample, colors)) for sample in samples],
+        )
+        for samples in draws
+        if samples
+    )
 
 
-def _title(sample: Sample) -> str:
+def _caption(sample: Sample) -> str:
     height, width = sample.image.shape[:2]
-    return f"{sample.name}, {len(sample.labels)} cells, {height} x {width}"
-
-
-def _tile(drawing: np.ndarray) -> np.ndarray:
-    scale = _TILE_PX / max(drawing.shape[:2])
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
-    return cv2.resize(drawing, None, fx=scale, fy=scale, interpolation=interpolation)
+    return f"{len(sample.labels)} cells, {height} x {width}"

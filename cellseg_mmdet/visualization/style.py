@@ -15,14 +15,15 @@ _BASE = """
   --accent: #7cc0ff; --c0: #c3cad2; --c1: #5ab4f0; --c2: #ff9a56; --c3: #3fd6a8; --c4: #f29fcd; --c5: #ecd04b; } }
 * { box-sizing: border-box; }
 html { scroll-padding-top: 5rem; }
-body { margin: 0; background: var(--page); color: var(--ink); line-height: 1.5;
+body { margin: 0; background: var(--page); color: var(--ink); line-height: 1.5; overflow-wrap: anywhere;
   font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif; }
 body > header, main, body > footer { max-width: 78rem; margin: 0 auto; padding: 0 1.25rem; }
 body > header { padding-top: 2rem; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; overflow-wrap: anywhere; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; }
 h2 { font-size: 1.25rem; margin: 0 0 .3rem; }
 h3 { font-size: 1rem; margin: 1.2rem 0 .5rem; }
-p { margin: .2rem 0 .9rem; max-width: 50rem; overflow-wrap: anywhere; }
+h4 { font-size: .92rem; font-weight: 500; margin: 1rem 0 .4rem; }
+p { margin: .2rem 0 .9rem; max-width: 50rem; }
 .muted, figcaption, footer { color: var(--muted); }
 a { color: var(--accent); }
 nav { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin: .8rem 0 0; }
@@ -35,10 +36,9 @@ footer { font-size: .85rem; padding-bottom: 2rem; }
 .tile span { color: var(--muted); font-size: .85rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
-caption { text-align: left; color: var(--muted); padding-bottom: .4rem; }
 th, td { padding: .28rem .8rem .28rem 0; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
-td.text { white-space: normal; }
+td.text { white-space: normal; min-width: 8rem; }
 thead th { color: var(--muted); font-weight: 600; }
 tbody th { font-weight: 500; }
 tbody tr:last-child > * { border-bottom: 0; }
@@ -67,43 +67,49 @@ details > summary { cursor: pointer; font-weight: 600; }
 pre { overflow-x: auto; background: var(--page); border: 1px solid var(--line); border-radius: 8px;
   padding: 1rem; font-size: .82rem; }
 img { max-width: 100%; height: auto; display: block; border-radius: 6px; }
-.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: 1rem; }
-.gallery img { width: 100%; image-rendering: pixelated; }
-.strip { display: grid; grid-template-columns: repeat(var(--columns), 1fr); gap: .5rem; }
-.strip + figcaption { margin-bottom: 1rem; }
+.gallery, .strip { display: grid; gap: 1rem .8rem; }
+.gallery { grid-template-columns: repeat(auto-fill, minmax(min(15rem, 45%), 1fr)); }
+.strip { grid-template-columns: repeat(auto-fill, minmax(min(18rem, 45%), 1fr)); }
 .strip img { width: 100%; }
+.gallery img { width: 100%; aspect-ratio: 1; object-fit: contain; background: var(--page); }
+h3 + h4 { margin-top: 0; }
+.gallery figcaption, .strip figcaption { margin-top: .2rem; }
 """
 
 _SWITCHES = """
 .switches { position: sticky; top: 0; z-index: 2; display: flex; flex-wrap: wrap; gap: .5rem 1.6rem;
   background: var(--panel); border-bottom: 1px solid var(--line); padding: .7rem 0;
   margin-bottom: 1rem; font-size: .9rem; }
-.switches fieldset { border: 0; padding: 0; margin: 0; display: flex; flex-wrap: wrap; align-items: center;
-  gap: .1rem .8rem; }
+.switches fieldset { min-width: 0; border: 0; padding: 0; margin: 0; display: flex; flex-wrap: wrap;
+  align-items: center; gap: .1rem .8rem; }
 .switches legend { float: left; font-weight: 600; padding: 0; margin-right: .2rem; }
 .switches label { white-space: nowrap; cursor: pointer; }
+.images:not(:has(#show-errors:checked)) .outcomes { opacity: .4; }
 .switches input { accent-color: var(--accent); margin: 0 .25rem 0 0; vertical-align: -.1rem; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(34rem, 100%), 1fr)); gap: 1.4rem;
   margin-bottom: 1.6rem; }
 .images:has(#size-large:checked) .cards { grid-template-columns: 1fr; }
-.card h3 { margin-bottom: 0; overflow-wrap: anywhere; }
-.card p { margin: 0 0 .4rem; font-size: .87rem; }
-.stage { width: 100%; height: auto; display: block; background: #000; border-radius: 6px; }
+.card { display: grid; grid-row: span 3; grid-template-rows: subgrid; row-gap: .2rem; min-width: 0; }
+.card h3 { margin-bottom: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.card p { margin: 0; font-size: .87rem; }
+.stage { width: 100%; height: auto; display: block; align-self: start; background: #000; border-radius: 6px; }
 .stage path { fill: none; stroke: var(--series); stroke-width: 1.2; vector-effect: non-scaling-stroke; display: none; }
 .stage path:hover { stroke-width: 3; }
-.stage .tint { fill: var(--series); fill-opacity: .3; }
 .stage image { display: none; }
-@media (max-width: 45rem) { .switches { position: static; } th .muted { display: none; } section { padding: .9rem; } }
+@media (max-width: 45rem) { .switches { position: static; } .chart text { font-size: 14px; }
+  th .muted { display: none; } section { padding: .9rem; } }
 @media print { .switches { display: none; } section { break-inside: avoid; } }
 """
 
 # What is drawn of each cell: class t for a true cell, p for a predicted one, with its outcome. Of errors as in
 # `outcomes.draw_outcomes`: a split as its pieces, a merged cell as the true cells in it.
 _OVERLAYS = """
+.images { --true: #5abfff; --predicted: #ffb000; }
 .images:has(#view-image:checked) .view-image, .images:has(#view-clahe:checked) .view-clahe,
 .images:has(#view-equalised:checked) .view-equalised { display: inline; }
-.images:has(#show-true:checked) .t, .images:has(#show-both:checked) .t { display: inline; --series: #5abfff; }
-.images:has(#show-predicted:checked) .p, .images:has(#show-both:checked) .p { display: inline; --series: #ffb000; }
+.images:has(#show-true:checked) .t, .images:has(#show-both:checked) .t { display: inline; --series: var(--true); }
+.images:has(#show-predicted:checked) .p, .images:has(#show-both:checked) .p { display: inline;
+  --series: var(--predicted); }
 .images:has(#show-both:checked) .p { stroke-dasharray: 4 2; }
 """
 _DRAWN_AS = {"hit": ".p", "missed": ".t", "extra": ".p", "split": ".p", "merged": ".t"}

@@ -2,6 +2,7 @@ _base_ = [
     "../_base_/models/mask-rcnn_r18_fpn_small.py",
     "../_base_/datasets/dsb2018.py",
     "../_base_/schedules/schedule_scratch.py",
+    "../_base_/tta.py",
     "../_base_/default_runtime.py",
 ]
 
@@ -10,8 +11,8 @@ max_epochs = 42
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [_base_.warm_up, dict(_base_.cosine, end=max_epochs, T_max=max_epochs)]
 
-# Nuclei are bright on black or dark on white: the mean says little, and contrast fills the range.
-model = dict(data_preprocessor=dict(mean=[128.0] * 3, std=[64.0] * 3))
+# of the 60 images of the sample, gray and stretched
+model = dict(data_preprocessor=dict(mean=[30.0] * 3, std=[45.0] * 3))
 
 train_pipeline = [
     dict(step, crop_size_hw=(288, 288), scale_range=(1.0, 2.2))
@@ -19,4 +20,6 @@ train_pipeline = [
     else step
     for step in _base_.train_pipeline
 ]
+tta_pipeline = [*_base_.test_pipeline[:-1], _base_.views]
+
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

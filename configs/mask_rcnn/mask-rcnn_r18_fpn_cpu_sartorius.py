@@ -15,13 +15,7 @@ param_scheduler = [_base_.warm_up, dict(_base_.cosine, end=max_epochs, T_max=max
 
 train_pipeline = _base_.crop_pipeline
 test_pipeline = _base_.whole_image_pipeline
-tta_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(
-        type="TestTimeAug",
-        transforms=[[dict(type="Resize", scale_factor=_base_.enlarge)], *_base_.tta_sides],
-    ),
-]
+tta_pipeline = [*test_pipeline[:-1], _base_.views]
 
 train_dataloader = dict(dataset=dict(_base_.one_class_data, pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(_base_.one_class_data, pipeline=test_pipeline))

@@ -4,6 +4,7 @@ _base_ = [
     "../_base_/datasets/one_class.py",
     "../_base_/models/dense_cells.py",
     "../_base_/schedules/schedule_20e.py",
+    "../_base_/tta.py",
     "../_base_/default_runtime.py",
 ]
 

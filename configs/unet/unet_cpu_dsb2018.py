@@ -3,7 +3,7 @@ _base_ = [
     "../_base_/datasets/dsb2018.py",
     "../_base_/datasets/pixels.py",
     "../_base_/schedules/schedule_scratch.py",
-    "../_base_/tta.py",
+    "../_base_/tta_pixels.py",
     "../_base_/default_runtime.py",
 ]
 
@@ -13,7 +13,7 @@ train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [_base_.warm_up, dict(_base_.cosine, end=max_epochs, T_max=max_epochs)]
 
 train_pipeline = [
-    *_base_.load_stretched,
+    *_base_.load_alike,
     _base_.load_cells,
     # No image is smaller than 256 = 224 / 0.875 pixels.
     dict(type="RandomScaleCrop", crop_size_hw=(224, 224), scale_range=(0.875, 1.25), min_area_px=1),
@@ -22,12 +22,8 @@ train_pipeline = [
     dict(type="RandomPhotometry", brightness=(-20, 20), contrast=(0.7, 1.3), gamma=(0.7, 1.4)),
     dict(_base_.pack_targets, boundary_px=2, border=dict(w0=10.0, sigma_px=5.0)),
 ]
-test_pipeline = [*_base_.load_stretched, _base_.pack_image]
-tta_model = dict(_delete_=True, type="PixelTTAModel")
-tta_pipeline = [
-    *_base_.load_stretched,
-    dict(type="TestTimeAug", transforms=_base_.tta_sides),
-]
+test_pipeline = [*_base_.load_alike, _base_.pack_image]
+tta_pipeline = [*test_pipeline[:-1], _base_.views]
 
 train_dataloader = dict(
     batch_sampler=None,  # all images come in one size

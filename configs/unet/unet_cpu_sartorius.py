@@ -5,7 +5,7 @@ _base_ = [
     "../_base_/datasets/crops.py",
     "../_base_/datasets/one_class.py",
     "../_base_/schedules/schedule_scratch.py",
-    "../_base_/tta.py",
+    "../_base_/tta_pixels.py",
     "../_base_/default_runtime.py",
 ]
 
@@ -21,14 +21,7 @@ train_pipeline = [
     dict(_base_.pack_targets, boundary_px=2, border=dict(w0=10.0, sigma_px=5.0)),
 ]
 test_pipeline = _base_.whole_image_pipeline
-tta_model = dict(_delete_=True, type="PixelTTAModel")
-tta_pipeline = [
-    _base_.load_image,
-    dict(
-        type="TestTimeAug",
-        transforms=[[dict(type="Resize", scale_factor=_base_.enlarge)], *_base_.tta_sides],
-    ),
-]
+tta_pipeline = [*test_pipeline[:-1], _base_.views]
 
 train_dataloader = dict(
     batch_sampler=None,  # all images come in one size

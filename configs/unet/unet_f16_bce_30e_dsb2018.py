@@ -5,6 +5,7 @@ _base_ = [
     "../_base_/datasets/dsb2018.py",
     "../_base_/datasets/pixels.py",
     "../_base_/schedules/schedule_plateau.py",
+    "../_base_/tta_pixels.py",
     "../_base_/default_runtime.py",
 ]
 
@@ -21,6 +22,7 @@ model = dict(network=dict(init_cfg=glorot))
 resize = dict(type="Resize", scale=(256, 256), keep_ratio=False)
 train_pipeline = [_base_.load_image, _base_.load_cells, resize, _base_.pack_targets]
 test_pipeline = [_base_.load_image, resize, _base_.pack_image]
+tta_pipeline = [*test_pipeline[:-1], _base_.views]
 
 train_dataloader = dict(
     batch_size=16,

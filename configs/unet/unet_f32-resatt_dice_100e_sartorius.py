@@ -12,6 +12,7 @@ _base_ = [
     "../_base_/datasets/pixels.py",
     "../_base_/datasets/one_class.py",
     "../_base_/schedules/schedule_plateau.py",
+    "../_base_/tta_pixels.py",
     "../_base_/default_runtime.py",
 ]
 
@@ -37,6 +38,7 @@ train_pipeline = [
     _base_.pack_targets,
 ]
 test_pipeline = [_base_.load_image, resize, _base_.pack_image]
+tta_pipeline = [*test_pipeline[:-1], _base_.views]
 
 train_dataloader = dict(
     batch_size=4,

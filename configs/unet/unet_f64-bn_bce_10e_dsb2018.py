@@ -1,5 +1,6 @@
 # The blog on nuclei: 64 to 1024 filters with batch norm, binary cross-entropy, Adam at 0.0001, 4 images of 512 x 512
-# pixels, shear, rotation, zoom and shift with reflection, 10 epochs.
+# pixels, shear (of half a degree: Keras' unit), rotation, zoom and shift with reflection, 10 epochs. It does not show
+# how pixels are scaled: here to 0..1, as in the other texts.
 _base_ = "./unet_f16_bce_30e_dsb2018.py"
 
 model = dict(network=dict(filters=(64, 128, 256, 512, 1024), batch_norm=True))
@@ -19,6 +20,7 @@ train_pipeline = [
     _base_.pack_targets,
 ]
 test_pipeline = [_base_.load_image, resize, _base_.pack_image]
+tta_pipeline = [*test_pipeline[:-1], _base_.views]
 
 train_dataloader = dict(batch_size=4, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))

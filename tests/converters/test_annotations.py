@@ -64,13 +64,20 @@ def test_polygons_and_plain_counts(tmp_path: Path) -> None:
             "annotation 9 belongs to image_id 6",
         ),
         (
-            coco(annotations=[{"id": 9, "image_id": 5, "category_id": 4}]),
+            coco(annotations=[{"id": 9, "image_id": 5, "category_id": 4, "bbox": [0, 0, 1, 1]}]),
             "annotation 9 has category_id 4",
         ),
         (
             coco(annotations=[{"id": 9, "image_id": 5, "category_id": 3}]),
-            "annotation 9 has no bbox",
+            r"annotations, entry 1 \(id 9\): no 'bbox'",
         ),
+        (
+            coco(images=[{"id": 5, "file_name": "a.png"}]),
+            r"images, entry 1 \(id 5\): no 'height', 'width'",
+        ),
+        (coco(categories=[{"id": 3}]), r"categories, entry 1 \(id 3\): no 'name'"),
+        (coco(images=[7]), "images, entry 1 is int, not an object"),
+        (coco(images=coco()["images"] * 2), "several images have the id 5"),
         (
             coco(
                 annotations=[
@@ -90,6 +97,13 @@ def test_damaged_coco(tmp_path: Path, content: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
         read_annotations(save(tmp_path / "a.json", content))
     assert "a.json" in str(error.value)
+
+
+def test_what_is_to_be_ignored_is_no_cell(tmp_path: Path) -> None:
+    content = coco()
+    content["annotations"][0]["iscrowd"] = 1
+    (record,) = read_annotations(save(tmp_path / "a.json", content))
+    assert record.masks.boxes.tolist() == [[0, 0, 1, 2]]
 
 
 def test_cut_off_files(tmp_path: Path) -> None:

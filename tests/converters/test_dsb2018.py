@@ -119,6 +119,30 @@ def test_an_archive_is_read_in_place_and_its_images_are_unpacked(
     assert not list((tmp_path / "packed").rglob("masks"))
 
 
+def test_what_macos_leaves_behind_is_not_read(root: Path) -> None:
+    for name in ("._a.png", "__MACOSX/a/images/a.png", "__MACOSX/a/masks/._0.png"):
+        path = root.parent / "stage1_train" / "a/images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"no image")
+    assert len(read_dsb2018(root.parent).records) == 2
+
+
+def test_a_damaged_file_in_an_archive_is_named(root: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "packed.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(root.rglob("*.png")):
+            file.write(path, path.relative_to(root).as_posix())
+        begin = file.getinfo("a/masks/0.png").header_offset + 60
+    content = bytearray(archive.read_bytes())
+    content[begin] ^= 0xFF
+    archive.write_bytes(content)
+    with pytest.raises(DataSetError) as error:
+        read_dsb2018(archive)
+    [reject] = error.value.rejected
+    assert reject.source == str(archive / "a/masks/0.png")
+    assert "a/masks/0.png cannot be read: Bad CRC-32" in reject.cause
+
+
 def test_images_of_an_archive_go_where_they_are_wanted(root: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "packed.zip", "w") as file:
         for path in root.rglob("*.png"):
@@ -155,14 +179,21 @@ def bad_root(root: Path) -> dict[str, str]:
     add_image(root, "bare")
     add_image(root, "renamed", square(0, 0, 1, 1))
     (root / "renamed/images/renamed.png").rename(root / "renamed/images/image.png")
+    add_image(root, "fractions", square(0, 0, 1, 1))
+    (root / "fractions/images/fractions.png").unlink()
+    write(root / "fractions/images/fractions.tif", np.zeros((HEIGHT, WIDTH), np.float32))
+    add_image(root, "two", square(0, 0, 1, 1))
+    write(root / "two/images/other.png", square(0, 0, 1, 1))
     write(root / "lost/masks/0.png", square(0, 0, 1, 1))
     return {
         "a/masks/2.png": "no pixel",
         "a/masks/3.png": "mask of 4 x 5 pixels for an image of 8 x 10",
         "a/masks/4.png": "is not an image",
         "bare": "no mask in its folder masks",
+        "fractions": "fractions.tif has pixels of float32; allowed are uint8 and uint16",
         "lost": "found []",
-        "renamed": "found ['image.png']",
+        "renamed": "found ['renamed/images/image.png']",
+        "two": "found ['two/images/other.png', 'two/images/two.png']",
     }
 
 
@@ -230,6 +261,39 @@ class TestSolution:
         )
         [record] = read_dsb2018(root, solution=solution).records
         assert record.file_name == "b/images/b.png"
+
+    def test_an_image_is_ignored_as_a_whole_or_not_at_all(self, root: Path, tmp_path: Path) -> None:
+        solution = write_solution(
+            tmp_path / "solution.csv", "a,1 1,8,10,Public", "a,2 1,8,10,Ignored", "b,,8,10,Public"
+        )
+        with pytest.raises(DataSetError) as error:
+            read_dsb2018(root, solution=solution)
+        [reject] = error.value.rejected
+        assert (reject.row, reject.image_id) == (3, "a")
+        assert reject.cause == "Usage is 'Ignored' here, and not in row 2"
+        [a, _] = read_dsb2018(root, solution=solution, on_error="skip").records
+        assert a.masks.areas.tolist() == [1]
+
+    def test_nothing_but_ignored_images(self, root: Path, tmp_path: Path) -> None:
+        rows = [f"{name},1 1,8,10,Ignored" for name in "ab"]
+        solution = write_solution(tmp_path / "solution.csv", *rows)
+        with pytest.raises(ValueError, match=r"solution.csv: the Usage of all images .* 'Ignored'"):
+            read_dsb2018(root, solution=solution)
+
+    @pytest.mark.parametrize(
+        ("name", "content", "message"),
+        [
+            ("s.csv", "ImageId,EncodedPixels\na,1 1\n".encode("utf-16"), "not UTF-8"),
+            ("s.zip", b"no archive", "nor a zip archive"),
+        ],
+        ids=["UTF-16", "no archive"],
+    )
+    def test_files_that_cannot_be_read_are_named(
+        self, root: Path, tmp_path: Path, name: str, content: bytes, message: str
+    ) -> None:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name}.*{message}"):
+            read_dsb2018(root, solution=tmp_path / name)
 
     def test_an_image_whose_only_string_is_empty_has_no_nuclei(
         self, root: Path, tmp_path: Path

@@ -78,6 +78,12 @@ def test_cellpose_layout(folder: Path) -> None:
     assert len(b.masks) == 0
 
 
+def test_hidden_files_are_not_read(folder: Path) -> None:
+    for name in ("._a.tif", "._a_masks.tif", "._b.tif"):
+        (folder / name).write_bytes(b"no image")
+    assert len(read_label_images(folder, folder, label_suffix="_masks").records) == 2
+
+
 def test_names_of_images_may_have_a_suffix_too(folder: Path) -> None:
     for name in "ab":
         (folder / f"{name}.tif").rename(folder / f"{name}_img.tif")
@@ -136,6 +142,11 @@ class TestUnusable:
         pixels = foreground if dtype is bool else foreground.astype(np.uint8) * 255
         with pytest.raises(ValueError, match="only background and foreground"):
             load_label_image(self.write(tmp_path / "a.png", pixels))
+
+    def test_jpeg_does_not_keep_numbers(self, tmp_path: Path) -> None:
+        path = self.write(tmp_path / "a.jpg", label_map(*BOXES, dtype=np.uint8))
+        with pytest.raises(ValueError, match="JPEG does not keep numbers"):
+            load_label_image(path)
 
     def test_no_image(self, tmp_path: Path) -> None:
         (tmp_path / "a.tif").write_bytes(b"no image")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -139,6 +140,44 @@ def test_every_fault_is_named(tmp_path: Path, images: Path) -> None:
     assert record.masks.areas.tolist() == [8]
 
 
+def test_a_crowd_is_no_cell(tmp_path: Path, images: Path) -> None:
+    path = annotate(tmp_path / "a.json", {A172: [[WIDE], [SQUARE]]})
+    path.write_text(path.read_text().replace('"iscrowd": 0', '"iscrowd": 1', 1))
+    with pytest.raises(DataSetError) as error:
+        read(path, images)
+    [reject] = error.value.rejected
+    assert reject.source == f"{path}, annotation 100"
+    assert reject.cause == "iscrowd is 1, a region of many cells; allowed is 0"
+    [record] = read(path, images, on_error="skip").records
+    assert record.masks.areas.tolist() == [9]
+
+
+def test_polygons_of_one_cell_are_joined(tmp_path: Path, images: Path) -> None:
+    path = annotate(tmp_path / "a.json", {A172: [[WIDE, SQUARE]]})
+    [record] = read(path, images).records
+    assert record.masks.areas.tolist() == [8 + 9]
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "cause"),
+    [
+        (WIDE, "a mask is a list of polygons .* got list"),
+        (None, "a mask is a list of polygons .* got NoneType"),
+        ([[*WIDE, 1]], "a polygon of 9 numbers; x and y come in pairs"),
+        ({"size": [10, 12]}, "a mask is .* a COCO RLE with 'size' and 'counts'; got dict"),
+        ({"size": [10, 12], "counts": [0, 9]}, "RLE counts add up to 9, not to 10 x 12 = 120"),
+    ],
+)
+def test_segmentations_that_are_none(
+    tmp_path: Path, images: Path, segmentation: Any, cause: str
+) -> None:
+    path = annotate(tmp_path / "a.json", {A172: [segmentation]})
+    with pytest.raises(DataSetError) as error:
+        read(path, images)
+    [reject] = error.value.rejected
+    assert re.match(f"segmentation: {cause}", reject.cause)
+
+
 def test_a_size_that_differs_from_the_image(tmp_path: Path, images: Path) -> None:
     path = annotate(tmp_path / "a.json", {A172: [[WIDE]]})
     path.write_text(path.read_text().replace('"height": 10', '"height": 11'))
@@ -153,6 +192,10 @@ def test_a_size_that_differs_from_the_image(tmp_path: Path, images: Path) -> Non
         ({"annotations": []}, "no 'images'"),
         ({"annotations": [1], "images": []}, "no 'annotations'"),
         ({"annotations": [], "images": [{"id": 1}]}, "an entry has no 'file_name'"),
+        (
+            {"annotations": [], "images": [dict(id=1, file_name="a", height=None, width=9)]},
+            r"images: .* not 'NoneType'",
+        ),
         ({"annotations": [{"id": 3, "image_id": 9}], "images": []}, "annotation 3 .* image_id 9"),
     ],
 )

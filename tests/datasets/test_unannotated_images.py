@@ -42,6 +42,7 @@ def test_images_are_listed_by_name(tmp_path):
     for name, (height, width) in sizes.items():
         cv2.imwrite(str(folder / name), np.zeros((height, width), np.uint8))
     (folder / "notes.txt").write_text("no image")
+    (folder / "._a.png").write_bytes(b"what macOS leaves on other systems' disks")
     dataset = build(tmp_path)
     infos = [dataset.get_data_info(number) for number in range(len(dataset))]
     assert [(i["img_id"], i["img_path"], i["height"], i["width"]) for i in infos] == [

@@ -236,7 +236,7 @@ def test_show_dir_switches_drawing_on(config_file: Path):
 
 
 def model_with(mask_head: object) -> Config:
-    return Config({"model": {"roi_head": {"mask_head": mask_head}}})
+    return Config({"model": {"type": "FasterRCNN", "roi_head": {"mask_head": mask_head}}})
 
 
 @pytest.mark.parametrize("name", ["RoIFCNMaskHead", "mmdet.RoIHTCMaskHead"])
@@ -250,18 +250,26 @@ def test_soft_masks_are_asked_of_the_mask_head(name: str):
     assert all(head.soft_masks for head in cascade.model.roi_head.mask_head)
 
 
+def test_soft_masks_are_asked_of_a_detector_without_mask_head():
+    cfg = Config({"model": {"type": "UNetInstance"}})
+
+    keep_soft_masks(cfg)
+
+    assert cfg.model.soft_masks
+
+
 @pytest.mark.parametrize(
     ("cfg", "found"),
     [
         (model_with({"type": "FCNMaskHead"}), "FCNMaskHead"),
         (model_with({"type": "NoSuchHead"}), "NoSuchHead"),
-        (model_with(None), "none"),
-        (Config({"model": {"type": "CondInst"}}), "none"),
+        (model_with(None), "FasterRCNN"),
+        (Config({"model": {"type": "CondInst"}}), "CondInst"),
     ],
     ids=["mmdet's", "unknown", "without", "one stage"],
 )
-def test_soft_masks_of_another_head_are_refused(cfg: Config, found: str):
-    with pytest.raises(UsageError, match=f"--soft-masks needs .* RoIHTCMaskHead; .* is {found}"):
+def test_soft_masks_of_others_are_refused(cfg: Config, found: str):
+    with pytest.raises(UsageError, match=f"--soft-masks needs .* UNetInstance; .* has {found}$"):
         keep_soft_masks(cfg)
 
 

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellseg_mmdet.fusion import average_soft_masks, paste_soft_masks
+from cellseg_mmdet.fusion import average_soft_masks, cut_soft_masks, paste_soft_masks
 from cellseg_mmdet.fusion.soft_masks import resample
-from cellseg_mmdet.masks import RoIMasks
+from cellseg_mmdet.masks import RoIMasks, Runs, pairwise_iou
 from cellseg_mmdet.models.mask_heads import paste_masks
 
 
@@ -54,6 +54,60 @@ def test_the_mean_is_weighted_and_sizes_may_differ() -> None:
     assert mean.shape == (2, 4, 4)
     # Inside the centres of the outer bins of 2 x 2, so that nothing has faded yet.
     assert mean[:, 1:3, 1:3] == pytest.approx(np.stack([np.full((2, 2), 0.75), np.ones((2, 2))]))
+
+
+def test_a_box_with_as_many_pixels_as_bins_is_cut_out_as_it_is() -> None:
+    foreground = np.random.default_rng(0).random((9, 12), dtype=np.float32)
+    label_map = np.zeros((9, 12), np.int32)
+    label_map[2:8, 3:11] = 1
+    soft = cut_soft_masks(foreground, label_map, np.array([[3, 2, 11, 8]]), (6, 8))
+    assert soft.dtype == np.float32
+    np.testing.assert_allclose(soft, foreground[None, 2:8, 3:11], rtol=1e-6)
+    of_blocks = cut_soft_masks(foreground, label_map, np.array([[3, 2, 11, 8]]), (3, 4))
+    mean = foreground[2:8, 3:11].reshape(3, 2, 4, 2).mean(axis=(1, 3))
+    np.testing.assert_allclose(of_blocks[0], mean, rtol=1e-6)
+
+
+def test_bins_smaller_than_pixels_lie_between_their_centres() -> None:
+    # Cells of two columns each at 3 and at 5, in 0.4 of background; 14 bins a pixel.
+    foreground = np.full((2, 9), 0.4, np.float32)
+    foreground[:, 3:7] = 0.8
+    label_map = np.array([[0, 0, 0, 1, 1, 2, 2, 0, 0]] * 2)
+    left, right = cut_soft_masks(
+        foreground, label_map, np.array([[3, 0, 5, 2], [5, 0, 7, 2]]), (28, 28)
+    )
+    centres = 3 + (np.arange(28) + 0.5) / 14
+    profile = np.interp(centres, [2.5, 3.5, 4.5, 5.5], [0.4, 0.8, 0.8, 0.0])
+    # The image ends above and below: no bin there fades.
+    np.testing.assert_allclose(left, np.tile(profile, (28, 1)), rtol=1e-5)
+    np.testing.assert_allclose(right, left[:, ::-1], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("radius_px", "least_iou"), [(3, 0.96), (9, 0.99), (30, 0.99), (90, 0.99)])
+def test_what_was_cut_out_pastes_to_the_instances(radius_px: float, least_iou: float) -> None:
+    """Three discs, the first two of which touch."""
+    side = int(5 * radius_px)
+    y, x = np.mgrid[:side, :side] + 0.5
+    distances = [
+        radius_px - np.hypot(x - at_x * radius_px, y - at_y * radius_px)
+        for at_x, at_y in ((1.4, 1.5), (3.3, 1.5), (2.1, 3.7))
+    ]
+    nearest = np.max(distances, axis=0)
+    label_map = np.where(nearest > 0, np.argmax(distances, axis=0) + 1, 0)
+    foreground = 1 / (1 + np.exp(-2 * nearest))  # 0.5 at the rim
+    masks = Runs.from_label_map(label_map)
+
+    soft = cut_soft_masks(foreground, label_map, masks.boxes, (28, 28))
+    pasted = paste_soft_masks(soft, masks.boxes.astype(np.float32), side, side)
+
+    assert np.diag(pairwise_iou(pasted, masks)).min() > least_iou
+
+
+def test_nothing_to_cut_out() -> None:
+    nothing = cut_soft_masks(
+        np.zeros((5, 6), np.float32), np.zeros((5, 6), int), np.zeros((0, 4), int), (28, 28)
+    )
+    assert nothing.shape == (0, 28, 28)
 
 
 def test_nothing_to_average() -> None:

@@ -105,6 +105,7 @@ def test_find_images_takes_files_and_folders_and_only_on_request_sub_folders(
     for name in ("one/b.png", "one/a.TIF", "one/deep/c.png", "two/d.jpg"):
         write(tmp_path / name, gray)
     (tmp_path / "one/notes.txt").write_text("not an image")
+    (tmp_path / "one/._b.png").write_bytes(b"what macOS leaves beside b.png")
     flat = find_images([tmp_path / "two/d.jpg", tmp_path / "one", tmp_path / "one/a.TIF"])
     assert list(flat) == ["d", "a", "b"]
     assert list(find_images([tmp_path / "one"], recursive=True)) == ["a", "b", "c"]

@@ -96,7 +96,7 @@ def draw(seed: int = 0) -> np.ndarray:
 
 def sides() -> list[list[dict[str, Any]]]:
     """Return flips, turns and what packs the view, as they are shipped."""
-    return Config.fromfile(CONFIG).to_dict()["tta_sides"]
+    return Config.fromfile(CONFIG).to_dict()["views"]["transforms"]
 
 
 def pipeline(

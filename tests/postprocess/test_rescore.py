@@ -17,5 +17,5 @@ def test_a_score_is_multiplied_by_that_of_the_mask() -> None:
 
 
 def test_predictions_without_mask_scores_are_an_error() -> None:
-    with pytest.raises(ValueError, match=r"a: Rescore needs the probabilities .* --soft-masks"):
+    with pytest.raises(ValueError, match=r"a: Rescore needs the probabilities .* UNetInstance do"):
         Rescore()(predict(columns((0, 2))))

@@ -4,7 +4,6 @@ import csv
 import runpy
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from mmdet.registry import TRANSFORMS
@@ -15,8 +14,10 @@ from cellseg_mmdet.inference.training_samples import (
     annotated_images,
     build_training_set,
     draw_samples,
+    spread,
     to_sample,
 )
+from tests.visualization.pages import check_page
 
 TOOL = Path(__file__).parents[2] / "tools/browse_dataset.py"
 ROI_MASKS = {"train_dataloader.dataset.pipeline.1.type": "LoadRoIAnnotations"}
@@ -31,13 +32,13 @@ def training_set(tiny_run, options: dict | None = None):
     return build_training_set(load_config(tiny_run.config, options))
 
 
-def test_page_sheets_and_list(tiny_run, tmp_path: Path, capsys) -> None:
+def test_page_and_list(tiny_run, tmp_path: Path, capsys) -> None:
     main = runpy.run_path(str(TOOL))["main"]
     main(
         [str(tiny_run.config), "--out-dir", str(tmp_path), "--num-images", "4", "--num-draws", "2"]
     )
     out = capsys.readouterr().out
-    assert "index.html: page on 8 images" in out and "2 sheets" in out
+    assert "index.html: page on 8 images" in out and "oddities.csv: every broken" in out
     html = (tmp_path / "index.html").read_text()
     for heading in (
         "Cell types",
@@ -47,12 +48,26 @@ def test_page_sheets_and_list(tiny_run, tmp_path: Path, capsys) -> None:
         "Odd annotations",
     ):
         assert f"<h2>{heading}</h2>" in html
-    sheets = [cv2.imread(str(path)) for path in sorted(tmp_path.glob("augmented_*.jpg"))]
-    assert sheets[0].shape[0] > 2 * sheets[1].shape[0], (
-        "three images on the first, one on the second"
-    )
+    check_page(html)
+    training = html[html.index("<h2>What training sees") : html.index("<h2>Distributions")]
+    assert training.count("<h4>") == 4 and training.count("<img ") == 8
     with (tmp_path / "oddities.csv").open() as file:
         assert list(csv.DictReader(file)) == [], "squares drawn for the test are sound"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "count", "expected"),
+    [
+        ("aaaaabbbbb", 4, [0, 4, 5, 9]),
+        ("aaaaab", 4, [0, 2, 4, 5]),
+        ("abcabc", 2, [0, 1]),
+        ("abc", 9, [0, 1, 2]),
+        ([None] * 5, 3, [0, 2, 4]),
+        ("", 3, []),
+    ],
+)
+def test_examples_are_spread_over_kinds_and_over_each_kind(kinds, count, expected) -> None:
+    assert spread(list(kinds), count) == expected
 
 
 def test_both_kinds_of_masks_give_the_same_sample(tiny_run) -> None:

@@ -44,6 +44,26 @@ def test_sheets_of_the_backbone_by_default(tiny_run, checkpoint, image, tmp_path
     ]
 
 
+def test_parts_of_a_model_that_is_one_network(predictor, image) -> None:
+    def conv() -> torch.nn.Module:
+        return torch.nn.Conv2d(3, 3, 1)
+
+    class Network(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stages = torch.nn.ModuleList([conv(), torch.nn.Sequential(conv(), conv())])
+            self.relu, self.head = torch.nn.ReLU(), conv()
+
+    model = torch.nn.Module()
+    model.network, model.loss = Network(), torch.nn.BCELoss()
+    predictor.model = model
+    predictor.predict = lambda images: model.network.head(
+        model.network.stages[1](model.network.stages[0](torch.zeros(1, 3, 2, 2)))
+    )
+    maps = feature_maps(predictor, cv2.imread(str(image)))
+    assert [one.name for one in maps] == ["network.stages.0", "network.stages.1", "network.head"]
+
+
 def test_list_names_layers_with_their_shapes(tiny_run, checkpoint, image, capsys) -> None:
     _run(tiny_run, checkpoint, image, "--list-layers")
     lines = [re.split(r"\s{2,}", line, maxsplit=2) for line in capsys.readouterr().out.splitlines()]

@@ -38,14 +38,14 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cv2.imwrite("images/a.png", np.full((8, 20), 100, np.uint8))
 
 
-def report(*arguments: str) -> None:
-    runpy.run_path(str(TOOL))["main"](
-        ["preds.pkl", "--ann", "val.json", "--config", "config.py", "--out", "out", *arguments]
-    )
+def report(*arguments: str, source: str = "preds.pkl") -> None:
+    main = runpy.run_path(str(TOOL))["main"]
+    main([source, "--ann", "val.json", "--out", "out", *arguments])
 
 
 def test_page_and_pictures(capsys: pytest.CaptureFixture[str]) -> None:
-    report("--images", "images", "--pictures", "--cells", "canny", "--view", "equalised")
+    more = ("--pictures", "--cells", "canny", "--view", "equalised")
+    report("--config", "config.py", "--images", "images", *more)
     assert "out/index.html: report on 1 images" in capsys.readouterr().out
     assert "<b>1.000</b><span>Competition mAP</span>" in Path("out/index.html").read_text()
     assert [path.name for path in Path("out/pictures").iterdir()] == ["a.png"]
@@ -53,5 +53,18 @@ def test_page_and_pictures(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_missing_images_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match=r"name that of the images \(--images\)"):
-        report()
+        report("--config", "config.py")
     assert not Path("out").exists()
+
+
+def test_submission_needs_no_config(capsys: pytest.CaptureFixture[str]) -> None:
+    masks = CELLS.to_strings(order="row")
+    Path("sub.csv").write_text("id,predicted\n" + "".join(f"a,{mask}\n" for mask in masks))
+    report("--images", "images", source="sub.csv")
+    assert "out/index.html: report on 1 images" in capsys.readouterr().out
+    assert "<b>1.000</b><span>Competition mAP</span>" in Path("out/index.html").read_text()
+
+
+def test_dump_needs_a_config() -> None:
+    with pytest.raises(ValueError, match=r"preds\.pkl holds raw predictions: --config must name"):
+        report("--images", "images")

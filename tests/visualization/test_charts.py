@@ -13,6 +13,7 @@ from cellseg_mmdet.visualization.charts import (
     count_axis,
     linear_axis,
     series_of,
+    whole_axis,
 )
 
 
@@ -34,6 +35,14 @@ def test_every_range_has_a_few_ticks(high: float) -> None:
     assert ticks[0] == 0 and ticks[-1] <= high * 1.001
 
 
+@pytest.mark.parametrize(
+    ("highest", "ticks"), [(0, (0, 1)), (1, (0, 1)), (3, (0, 1, 2, 3)), (12, (0, 5, 10))]
+)
+def test_whole_numbers_have_ticks_at_whole_numbers(highest: int, ticks: tuple[int, ...]) -> None:
+    axis = whole_axis("cells", highest)
+    assert axis.ticks == ticks and axis.high > highest
+
+
 def test_count_axis_has_room_for_none_and_for_many() -> None:
     axis = count_axis("cells", 790)
     assert axis.ticks == (0, 1, 3, 10, 30, 100, 300)
@@ -47,6 +56,10 @@ def test_area_bins_hold_every_area() -> None:
     assert np.histogram(areas[areas > 0], edges)[0].sum() == 4
     assert area_axis("area", edges).ticks == (30, 100, 300, 1000, 3000, 10000)
     assert len(area_bins(np.zeros(0))) > 1
+
+
+def test_areas_that_differ_by_little_have_ticks_all_the_same() -> None:
+    assert area_axis("area", np.array([120.0, 210.0])).ticks == (120, 140, 160, 180, 200)
 
 
 def test_points_lie_where_their_numbers_say() -> None:

@@ -101,17 +101,18 @@ def test_folder_without_a_log(tmp_path: Path) -> None:
 
 RUNS = {
     "a": {
-        name: Curve(np.array([1]), np.array([1.0]), "epoch") for name in ("lr", "loss", "loss_mask")
+        name: Curve(np.array([1]), np.array([1.0]), "epoch")
+        for name in ("lr", "grad_norm", "loss", "loss_mask", "dice")
     },
     "b": {name: Curve(np.array([1]), np.array([1.0]), "epoch") for name in ("loss", "cell/pq")},
 }
 
 
 def test_losses_and_metrics_are_drawn_unless_others_are_asked_for() -> None:
-    assert select_keys(RUNS, []) == ["loss", "loss_mask", "cell/pq"]
+    assert select_keys(RUNS, []) == ["loss", "loss_mask", "dice", "cell/pq"]
     assert select_keys(RUNS, ["cell/*", "lr"]) == ["lr", "cell/pq"]
-    with pytest.raises(UsageError, match="no curve is named 'dice'; there are lr, loss, loss_mask"):
-        select_keys(RUNS, ["loss", "dice"])
+    with pytest.raises(UsageError, match="no curve is named 'aji'; there are lr, grad_norm, loss"):
+        select_keys(RUNS, ["loss", "aji"])
 
 
 @pytest.mark.parametrize("num_values", [1, 2, 5, 50])

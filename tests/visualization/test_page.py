@@ -14,6 +14,7 @@ from cellseg_mmdet.visualization.page import (
     figures,
     note,
     picture,
+    strip,
     table,
     tiles,
     write_page,
@@ -44,7 +45,10 @@ def test_large_pictures_are_scaled_down_and_small_ones_are_not() -> None:
 def test_page_is_whole_and_everything_in_it_is_escaped(tmp_path: Path) -> None:
     path = tmp_path / "new" / "index.html"
     body = note("less < more") + tiles({"a & b": "1"})
-    body += table(["", "<n>"], [["row", "1"]], caption="a < b")
+    body += table(["", "<n>"], [["row", "1"]])
+    body += strip(
+        "s <", [("one", np.zeros((4, 4), np.uint8)), ("t < o", np.zeros((4, 4), np.uint8))]
+    )
     body += figures([figure("t<", picture(np.zeros((4, 4), np.uint8), 'a "quote"'), "c<")])
     body += bar([("hit", 0.25)])
     write_page(
@@ -60,3 +64,4 @@ def test_page_is_whole_and_everything_in_it_is_escaped(tmp_path: Path) -> None:
     assert "<h1>&lt;title&gt;</h1>" in html and "less &lt; more" in html
     assert '<a href="#one">First &amp; only</a>' in html
     assert "width:25.00%" in html
+    assert "<h4>s &lt;</h4>" in html and "<figcaption>t &lt; o</figcaption>" in html

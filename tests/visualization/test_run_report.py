@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
 
 from cellseg_mmdet.converters.annotations import write_annotations
 from cellseg_mmdet.converters.records import ImageRecord
@@ -85,7 +86,7 @@ def test_images_are_found_by_the_config_and_outcomes_are_of_the_final_cells(run:
 
 
 def test_score_is_measured_again_at_each_threshold(run: RunData) -> None:
-    good, merged, nothing = (study.score_at for study in run.studies)
+    good, merged, nothing = (study.sweep.score_at for study in run.studies)
     at = dict(zip(SCORE_THRESHOLDS, good, strict=True))
     assert (at[0.1], at[0.7]) == (1.0, 1.0), "a float32 0.7 reaches 0.7"
     assert (at[0.8], at[0.9]) == pytest.approx((2 / 3, 1 / 3))
@@ -96,16 +97,28 @@ def test_score_is_measured_again_at_each_threshold(run: RunData) -> None:
 
 
 def test_calibration_is_of_cells_below_the_threshold_too(run: RunData) -> None:
-    merged = run.studies[1]
+    merged = run.studies[1].sweep
     assert merged.confidence == pytest.approx([0.9, 0.35])
     assert merged.iou == pytest.approx([1.0, 0.5])
+
+
+def test_config_is_parsed_once(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parse, parsed = Config.fromfile, []
+
+    def counting(path: Any, **options: Any) -> Config:
+        parsed.append(path)
+        return parse(path, **options)
+
+    monkeypatch.setattr(Config, "fromfile", counting)
+    read_run("preds.pkl", "val.json", "config.py")
+    assert parsed == ["config.py"]
 
 
 def test_page_holds_all_it_shows(run: RunData) -> None:
     html = write_report(run, "report").read_text()
     check_page(html)
     for name in FOUND:
-        assert f'<article class="card"><h3>{name}</h3>' in html
+        assert f'<article class="card"><h3 title="{name}">{name}</h3>' in html
     # Three true and three predicted cells, in each of the two images with predictions two kinds of them.
     assert len(re.findall('<path class="t ', html)) == 9
     assert re.findall('<path class="p ([a-z]+)', html).count("hit") == 4
@@ -148,10 +161,47 @@ def test_predictions_against_a_csv(workspace: Path) -> None:
     check_page(write_report(run, "report").read_text())
 
 
+def write_submission(path: str) -> None:
+    """Write what is found as a csv of final cells, which have no scores."""
+    lines = [
+        f"{name},{text}\n"
+        for name, (masks, _) in FOUND.items()
+        for text in masks.to_strings(order="row") or [""]
+    ]
+    Path(path).write_text("id,predicted\n" + "".join(lines))
+
+
+def test_csv_of_final_cells_has_a_page_without_scores_of_cells(workspace: Path) -> None:
+    write_submission("found.csv")
+    run = read_run("found.csv", "val.json", images_dir="data/images")
+    assert [study.score for study in run.studies] == pytest.approx([1.0, 0.25, 0.0])
+    html = write_report(run, "report").read_text()
+    check_page(html)
+    assert "<h1>found</h1>" in html
+    assert "predicted cell, merged, best IoU 0.50, 200 pixels" in html
+    for needs_scores in ("Calibration", "score threshold", "COCO AP", "<h2>Config</h2>"):
+        assert needs_scores not in html
+
+
+def test_csv_is_shown_with_its_config_but_not_post_processed(workspace: Path) -> None:
+    write_submission("found.csv")
+    run = read_run("found.csv", "val.json", "config.py")
+    assert run.image_dir == Path("data/images")
+    assert run.report.about["found"] == 5
+    html = write_report(run, "report").read_text()
+    assert "<h1>config</h1>" in html and "<h2>Config</h2>" in html
+
+
+def test_csv_needs_to_know_where_the_images_are(workspace: Path) -> None:
+    write_submission("found.csv")
+    with pytest.raises(UsageError, match=r"name their folder \(--images\)"):
+        read_run("found.csv", "val.json")
+
+
 def test_folder_of_images_that_is_not_there_is_told_before_scoring(workspace: Path) -> None:
     Path("data/images").rename("data/other")
     with pytest.raises(
-        UsageError, match=r"good.png is in none of the folders of config.py .*--images"
+        UsageError, match=r"good.png is in none of the folders of the config .*--images"
     ):
         read_run("preds.pkl", "val.json", "config.py")
     Path("data/other/merged.png").unlink()

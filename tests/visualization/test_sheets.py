@@ -1,12 +1,8 @@
 from __future__ import annotations
 
-from pathlib import Path
-
-import cv2
 import numpy as np
 import pytest
 
-from cellseg_mmdet.visualization.pictures import write_picture
 from cellseg_mmdet.visualization.sheets import sheet
 
 
@@ -48,9 +44,3 @@ def test_title_in_colours_and_one_that_is_too_long_stay_in_the_frame() -> None:
 def test_sheet_without_a_picture_is_refused() -> None:
     with pytest.raises(ValueError, match="one picture at least"):
         sheet([], columns=3)
-
-
-def test_picture_is_written_as_its_suffix_says(tmp_path: Path) -> None:
-    picture = np.arange(300, dtype=np.uint8).reshape(10, 10, 3)
-    write_picture(tmp_path / "new" / "a.png", picture)
-    assert (cv2.imread(str(tmp_path / "new" / "a.png")) == picture).all()

@@ -1,6 +1,6 @@
 """Transforms, registered in mmdet's registry. They take masks from `LoadRoIAnnotations`, as mmdet's own do."""
 
-from cellseg_mmdet.datasets.transforms.contrast import StretchContrast
+from cellseg_mmdet.datasets.transforms.contrast import DarkBackground, StretchContrast
 from cellseg_mmdet.datasets.transforms.copy_paste import CopyPasteCells
 from cellseg_mmdet.datasets.transforms.elastic import ElasticDeformation
 from cellseg_mmdet.datasets.transforms.loading import LoadRoIAnnotations
@@ -12,6 +12,7 @@ from cellseg_mmdet.datasets.transforms.scale_crop import RandomScaleCrop
 
 __all__ = [
     "CopyPasteCells",
+    "DarkBackground",
     "ElasticDeformation",
     "LoadRoIAnnotations",
     "PackPixelTargets",

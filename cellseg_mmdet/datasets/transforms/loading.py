@@ -9,7 +9,7 @@ from mmdet.datasets.transforms import LoadAnnotations
 from mmdet.registry import TRANSFORMS
 from mmdet.structures.mask import BaseInstanceMasks
 
-from cellseg_mmdet.converters.annotations import segmentations_to_runs
+from cellseg_mmdet.converters.annotations import is_polygons, segmentations_to_runs
 from cellseg_mmdet.masks.roi_masks import RoIMasks
 
 # For mmdet's isinstance checks; `masks` itself knows nothing of mmdet.
@@ -34,10 +34,7 @@ class LoadRoIAnnotations(LoadAnnotations):
         height, width = results["ori_shape"]
         where = str(results.get("img_path", "image"))
         instances = results.get("instances", [])
-        masks = [
-            _readable(instance.get("mask"), f"{where}: instance {index}")
-            for index, instance in enumerate(instances)
-        ]
+        masks = [_usable(instance.get("mask")) for instance in instances]
         results["gt_ignore_flags"] = np.array(
             [
                 bool(instance["ignore_flag"]) or mask == []
@@ -50,13 +47,8 @@ class LoadRoIAnnotations(LoadAnnotations):
         )
 
 
-def _readable(mask: Any, where: str) -> Any:
-    """Return an RLE as it is, and of polygons those with three points at least."""
-    if isinstance(mask, dict) and mask.keys() >= {"size", "counts"}:
+def _usable(mask: Any) -> Any:
+    """Return of polygons those with three points at least, and anything else as it is."""
+    if not is_polygons(mask):
         return mask
-    if isinstance(mask, list) and all(isinstance(part, list | tuple | np.ndarray) for part in mask):
-        return [part for part in mask if len(part) % 2 == 0 and len(part) >= 6]
-    raise ValueError(
-        f"{where}: a mask is a list of polygons [x1, y1, x2, y2, ...] or a COCO RLE with 'size' and 'counts'; "
-        f"got {type(mask).__name__} {str(mask)[:60]}"
-    )
+    return [part for part in mask if len(part) % 2 == 0 and len(part) >= 6]

@@ -72,8 +72,8 @@ class AttentionGate(nn.Module):
     """Additive attention on a skip connection (Oktay et al., Attention U-Net, 2018, equations 1 and 2).
 
     With x the skip connection and g the coarser features, half its size: q = psi(relu(W_x x + W_g g + b_g)) + b_psi is
-    computed at the size of g, and x is multiplied by the sigmoid of q, upsampled to its own size. As in the authors'
-    code, a 1 x 1 convolution and a batch norm follow.
+    computed at the size of g, and x is multiplied by the sigmoid of q, which is resampled linearly to its own size. As
+    in the authors' code, a 1 x 1 convolution and a batch norm follow.
 
     Args:
         skip_channels: of x.
@@ -93,7 +93,7 @@ class AttentionGate(nn.Module):
     def attention(self, skip: Tensor, gating: Tensor) -> Tensor:
         """Return the attention (B, 1, H, W) in [0, 1] for a skip connection (B, C, H, W)."""
         q = self.psi(F.relu(self.of_skip(skip) + self.of_gating(gating)))
-        return F.interpolate(q.sigmoid(), size=skip.shape[2:], mode="nearest")
+        return F.interpolate(q.sigmoid(), size=skip.shape[2:], mode="bilinear")
 
     def forward(self, skip: Tensor, gating: Tensor) -> Tensor:
         """Return the skip connection (B, C, H, W) as it goes on."""

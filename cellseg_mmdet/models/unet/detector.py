@@ -14,11 +14,13 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from cellseg_mmdet.fusion import cut_soft_masks
 from cellseg_mmdet.masks import EncodedMasks, Runs
 from cellseg_mmdet.models.unet.instances import split_cells
 from cellseg_mmdet.models.unet.losses import pixel_scores
 
 OUTPUTS = ("foreground", "boundary")
+SOFT_MASK_SHAPE = 28, 28  # that of mmdet's mask heads
 
 
 @MODELS.register_module()
@@ -34,6 +36,7 @@ class UNetInstance(BaseDetector):
         test_cfg: ``mask_thr``, ``seed_thr`` and ``min_px`` of `split_cells`.
         data_preprocessor: config of mmdet's ``DetDataPreprocessor``.
         init_cfg: mmengine's.
+        soft_masks: keep the probabilities in the boxes as well.
 
     Attributes:
         keeps_maps: whether `predict` leaves the probabilities, ``pred_maps`` (maps, H, W) at the size of the network's
@@ -52,6 +55,7 @@ class UNetInstance(BaseDetector):
         test_cfg: Mapping[str, Any] | None = None,
         data_preprocessor: Any = None,
         init_cfg: Any = None,
+        soft_masks: bool = False,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         if "foreground" not in losses or not losses.keys() <= set(OUTPUTS):
@@ -69,6 +73,7 @@ class UNetInstance(BaseDetector):
         )
         self.network = MODELS.build(dict(network, out_channels=len(self.outputs)))
         self.test_cfg = dict(test_cfg or {})
+        self.soft_masks = soft_masks
         self.keeps_maps = False
 
     def extract_feat(self, batch_inputs: Tensor) -> Tensor:
@@ -136,7 +141,8 @@ class UNetInstance(BaseDetector):
         """Return the cells of one image: ``bboxes`` (N, 4) xyxy, ``labels``, ``masks`` (`EncodedMasks`), ``scores``.
 
         The score is the mean probability of foreground in the cell's pixels, and so is ``maskness``, which is what
-        post-processing knows it by.
+        post-processing knows it by. Where they are kept there are also ``soft_masks`` (N, rows, columns) uint8: the
+        probabilities of foreground times 255, 0 in the pixels of other cells (see `cut_soft_masks`).
 
         Args:
             maps: (maps, H, W), probabilities.
@@ -149,13 +155,18 @@ class UNetInstance(BaseDetector):
         runs = Runs.from_label_map(label_map)
         total = np.bincount(label_map.ravel(), probabilities[0].ravel(), len(runs) + 1)[1:]
         scores = maps.new_tensor(total / runs.areas, dtype=torch.float32)
-        return InstanceData(
+        found = InstanceData(
             bboxes=maps.new_tensor(runs.boxes, dtype=torch.float32),
             labels=torch.zeros(len(runs), dtype=torch.long, device=maps.device),
             scores=scores,
             masks=EncodedMasks(runs),
             maskness=scores,
         )
+        if self.soft_masks:
+            soft_masks = cut_soft_masks(probabilities[0], label_map, runs.boxes, SOFT_MASK_SHAPE)
+            as_bytes = np.rint(soft_masks * 255).astype(np.uint8)
+            found.soft_masks = torch.from_numpy(as_bytes).to(maps.device)
+        return found
 
 
 def _mirrored(length: int, before: int, behind: int) -> Tensor:

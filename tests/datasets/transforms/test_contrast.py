@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cellseg_mmdet.datasets import StretchContrast
+from cellseg_mmdet.datasets import DarkBackground, StretchContrast
 
 
 def test_percentiles_become_black_and_white():
@@ -33,3 +33,24 @@ def test_other_types_and_ranges_are_refused():
         StretchContrast()({"img": np.zeros((4, 5, 3), np.uint16)})
     with pytest.raises(ValueError, match="percentiles must be"):
         StretchContrast((90, 10))
+
+
+def test_cells_become_bright_on_dark_whichever_they_were():
+    dark = np.full((6, 8, 3), 20, np.uint8)
+    dark[2:4, 2:5] = 200
+    for image in (dark, 255 - dark):
+        np.testing.assert_array_equal(DarkBackground()({"img": image})["img"], dark)
+
+
+def test_stained_cells_become_gray():
+    image = np.full((6, 8, 3), 230, np.uint8)
+    image[2, 3] = (200, 40, 120)  # BGR
+    result = DarkBackground()({"img": image})["img"]
+    assert (result == result[..., :1]).all()
+    assert result[2, 3, 0] > result[0, 0, 0] == 25
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((4, 5), np.uint8), ((4, 5, 3), np.uint16)])
+def test_dark_background_wants_three_channels_of_8_bits(shape, dtype):
+    with pytest.raises(TypeError, match="DarkBackground takes images"):
+        DarkBackground()({"img": np.zeros(shape, dtype)})

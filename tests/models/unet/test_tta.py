@@ -47,11 +47,12 @@ class BoxDetector(torch.nn.Module):
     def test_step(self, data: Any) -> None: ...
 
 
-def detector(network: torch.nn.Module) -> UNetInstance:
+def detector(network: torch.nn.Module, **options: Any) -> UNetInstance:
     model = UNetInstance(
         dict(type="UNet", filters=(2, 4)),
         LOSSES,
         data_preprocessor=dict(type="DetDataPreprocessor"),
+        **options,
     )
     model.network = network
     return model.eval()
@@ -66,7 +67,7 @@ def picture() -> np.ndarray:
 
 def views(image: np.ndarray, scales: tuple[float, ...]) -> dict[str, Any]:
     resize = [dict(type="Resize", scale_factor=scale) for scale in scales]
-    sides = Config.fromfile(CONFIG).tta_sides
+    sides = Config.fromfile(CONFIG).views.transforms
     pipeline = Compose([dict(type="TestTimeAug", transforms=[resize, *sides])])
     results = dict(
         img=image,
@@ -78,8 +79,10 @@ def views(image: np.ndarray, scales: tuple[float, ...]) -> dict[str, Any]:
     return pseudo_collate([pipeline(results)])
 
 
-def predict(network: torch.nn.Module, scales: tuple[float, ...] = (1.0,)) -> ImagePrediction:
-    model = MODELS.build(dict(type="PixelTTAModel", module=detector(network)))
+def predict(
+    network: torch.nn.Module, scales: tuple[float, ...] = (1.0,), **options: Any
+) -> ImagePrediction:
+    model = MODELS.build(dict(type="PixelTTAModel", module=detector(network, **options)))
     [result] = model.test_step(views(picture(), scales))
     assert "pred_maps" not in result
     return from_dump_entry(result.to_dict())
@@ -106,6 +109,14 @@ def test_probabilities_are_averaged_where_they_belong():
     # Bright pixels have a logit of 5, of 2 in the left third of a view: for the first cell, in a corner, in 4 of 8.
     expected = torch.tensor([5.0, 2.0]).sigmoid().mean().item()
     assert merged.scores[0] == pytest.approx(expected, rel=1e-5)
+    assert merged.soft_masks is None
+
+
+def test_soft_masks_are_those_of_the_mean():
+    merged = predict(Bright(doubt=3.0), soft_masks=True)
+    assert merged.soft_masks.shape == (3, 28, 28)
+    expected = torch.tensor([5.0, 2.0]).sigmoid().mean().item()
+    assert (merged.soft_masks[0, 8:-8, 8:-8] == round(255 * expected)).all()
 
 
 def test_other_detectors_are_refused():
