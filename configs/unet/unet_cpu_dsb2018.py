@@ -19,6 +19,7 @@ train_pipeline = [
     dict(type="RandomScaleCrop", crop_size_hw=(224, 224), scale_range=(0.875, 1.25), min_area_px=1),
     dict(type="RandomFlip", prob=0.5),
     dict(type="RandomRotate90"),
+    dict(type="ElasticDeformation", alpha_px=3.0, sigma_px=12.0, min_area_px=1),
     dict(type="RandomPhotometry", brightness=(-20, 20), contrast=(0.7, 1.3), gamma=(0.7, 1.4)),
     dict(_base_.pack_targets, boundary_px=2, border=dict(w0=10.0, sigma_px=5.0)),
 ]
