@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -13,13 +11,13 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from cellseg_mmdet.engine import load_config
+from tests.configs.leaves import CONFIGS
+from tests.configs.leaves import load as load_leaf
 
-CONFIGS = Path(__file__).parents[3] / "configs/unet"
 FLIPS = dict(type="RandomFlip", prob=0.75, direction=["horizontal", "vertical", "diagonal"])
 
 
-class Seed(NamedTuple):
+class Text(NamedTuple):
     """What a text says.
 
     ``losses`` are (type, weight, whether the denominator is squared); ``length`` is in epochs, or in iterations.
@@ -44,8 +42,8 @@ REPORT, KERNEL, BLOG, NOTEBOOK = (
     "unet_f64-bn_bce_10e_dsb2018",
     "unet_f32-resatt_dice_100e_sartorius",
 )
-SEEDS = {
-    REPORT: Seed(
+TEXTS = {
+    REPORT: Text(
         filters=(16, 32, 64, 128, 256),
         losses=[("PixelBCELoss", 1.0, False)],
         optimizer=dict(type="Adam", lr=0.001),
@@ -55,7 +53,7 @@ SEEDS = {
         result_side=256,
         augmentation=[],
     ),
-    KERNEL: Seed(
+    KERNEL: Text(
         filters=(16, 32, 64, 128, 256),
         losses=[("PixelBCELoss", 0.5, False), ("PixelDiceLoss", 1.0, False)],
         optimizer=dict(type="SGD", lr=0.01),
@@ -75,7 +73,7 @@ SEEDS = {
         activation="tanh",
         dropout=(0.1, 0.1, 0.2, 0.2, 0.3),
     ),
-    BLOG: Seed(
+    BLOG: Text(
         filters=(64, 128, 256, 512, 1024),
         losses=[("PixelBCELoss", 1.0, False)],
         optimizer=dict(type="Adam", lr=0.0001),
@@ -94,7 +92,7 @@ SEEDS = {
         ],
         batch_norm=True,
     ),
-    NOTEBOOK: Seed(
+    NOTEBOOK: Text(
         filters=(32, 64, 128, 256, 512),
         losses=[("PixelDiceLoss", 1.0, True)],
         optimizer=dict(type="Adam", lr=0.001),
@@ -107,7 +105,7 @@ SEEDS = {
         dropout=0.5,
     ),
 }
-every_seed = pytest.mark.parametrize("name", SEEDS)
+every_text = pytest.mark.parametrize("name", TEXTS)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -115,9 +113,8 @@ def mmdet_scope() -> None:
     init_default_scope("mmdet")
 
 
-@functools.cache
 def load(name: str) -> Config:
-    return load_config(CONFIGS / f"{name}.py")
+    return load_leaf(CONFIGS / "unet" / f"{name}.py")
 
 
 def network_of(name: str) -> nn.Module:
@@ -145,7 +142,7 @@ def layers(filters: tuple[int, ...], *, batch_norm: bool, last_kernel: int = 1) 
 
 def notebook_layers() -> int:
     """Return the weights of all layers that the Sartorius notebook's output depends on."""
-    filters = SEEDS[NOTEBOOK].filters
+    filters = TEXTS[NOTEBOOK].filters
     total = layers(filters, batch_norm=True, last_kernel=3)
     for fine in filters[:-1]:
         # A gate, without the convolution of the gating signal, which it does not use; and a batch norm behind.
@@ -162,32 +159,32 @@ class TestNumberOfWeights:
         ("name", "expected"), [(REPORT, 1_941_105), (KERNEL, 1_941_105), (BLOG, 31_043_521)]
     )
     def test_plain(self, name: str, expected: int) -> None:
-        seed = SEEDS[name]
-        assert layers(seed.filters, batch_norm=seed.batch_norm) == expected
+        text = TEXTS[name]
+        assert layers(text.filters, batch_norm=text.batch_norm) == expected
         assert self.number_of(name) == expected
 
     def test_notebook_and_what_its_gates_leave_out(self) -> None:
-        filters = SEEDS[NOTEBOOK].filters
+        filters = TEXTS[NOTEBOOK].filters
         gating = sum(coarse * fine for coarse, fine in zip(filters[1:], filters[:-1], strict=True))
         assert (notebook_layers(), gating) == (7_943_685, 174_080)
         assert self.number_of(NOTEBOOK) == notebook_layers() + gating
 
 
-@every_seed
+@every_text
 def test_size_of_the_result(name: str) -> None:
-    side = SEEDS[name].side
+    side = TEXTS[name].side
     maps = network_of(name)(torch.zeros(1, 3, side, side, device="meta"))
-    assert maps.shape == (1, 1, *[SEEDS[name].result_side] * 2)
+    assert maps.shape == (1, 1, *[TEXTS[name].result_side] * 2)
 
 
-@every_seed
+@every_text
 class TestNumbersOfTheText:
     def test_network(self, name: str) -> None:
-        seed, network = SEEDS[name], load(name).model.network
-        assert network.filters == seed.filters
-        assert network.get("dropout", 0.0) == seed.dropout
-        assert network.get("activation", "relu") == seed.activation
-        assert network.get("batch_norm", network.type == "ResidualAttentionUNet") == seed.batch_norm
+        text, network = TEXTS[name], load(name).model.network
+        assert network.filters == text.filters
+        assert network.get("dropout", 0.0) == text.dropout
+        assert network.get("activation", "relu") == text.activation
+        assert network.get("batch_norm", network.type == "ResidualAttentionUNet") == text.batch_norm
 
     def test_losses(self, name: str) -> None:
         losses = load(name).model.losses
@@ -196,21 +193,21 @@ class TestNumbersOfTheText:
             (loss.type, loss.get("loss_weight", 1.0), loss.get("squared", False))
             for loss in losses.foreground.values()
         ]
-        assert found == SEEDS[name].losses
+        assert found == TEXTS[name].losses
 
     def test_schedule(self, name: str) -> None:
-        cfg, seed = load(name), SEEDS[name]
-        assert cfg.optim_wrapper.optimizer == seed.optimizer
+        cfg, text = load(name), TEXTS[name]
+        assert cfg.optim_wrapper.optimizer == text.optimizer
         assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size
-        assert cfg.train_dataloader.batch_size == seed.batch_size
-        assert cfg.train_cfg.get("max_epochs", cfg.train_cfg.get("max_iters")) == seed.length
+        assert cfg.train_dataloader.batch_size == text.batch_size
+        assert cfg.train_cfg.get("max_epochs", cfg.train_cfg.get("max_iters")) == text.length
 
     def test_images(self, name: str) -> None:
-        cfg, seed = load(name), SEEDS[name]
+        cfg, text = load(name), TEXTS[name]
         _, _, resize, *augmentation, _ = cfg.train_pipeline
-        assert (resize.scale, resize.keep_ratio) == ((seed.side, seed.side), False)
+        assert (resize.scale, resize.keep_ratio) == ((text.side, text.side), False)
         assert cfg.test_pipeline[1] == resize
-        assert augmentation == seed.augmentation
+        assert augmentation == text.augmentation
 
 
 @pytest.mark.parametrize(
