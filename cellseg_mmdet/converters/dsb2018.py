@@ -221,8 +221,9 @@ def _read_masks(root: str, image: _Image, height: int, width: int) -> _Found:
             rejected.append(Rejected(row.source, None, image.image_id, str(error)))
             continue
         points = cv2.findNonZero((mask > 0).astype(np.uint8))
-        x, y = np.zeros((2, 0), np.int64) if points is None else points[:, 0].T.astype(np.int64)
-        parts.append(np.sort(x * height + y))
+        # (N, 1, 2) from OpenCV 4, (N, 2) from OpenCV 5
+        xy = np.zeros((0, 2)) if points is None else points.reshape(-1, 2)
+        parts.append(np.sort(xy.astype(np.int64) @ [height, 1]))
         rows.append(row)
     owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     pixels = np.concatenate([*parts, np.zeros(0, np.int64)])
