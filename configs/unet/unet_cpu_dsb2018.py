@@ -7,11 +7,7 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-# 40 epochs = 960 iterations * 2 images / 48 training images of the sample
-max_epochs = 40
-train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
-param_scheduler = [_base_.warm_up, dict(_base_.cosine, end=max_epochs, T_max=max_epochs)]
-
+# The schedule's 40 epochs are 960 iterations of 2 of the sample's 48 training images.
 train_pipeline = [
     *_base_.load_alike,
     _base_.load_cells,

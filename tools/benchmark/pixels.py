@@ -22,12 +22,12 @@ from cellseg_mmdet.datasets.border_weights import border_weights
 from cellseg_mmdet.datasets.transforms.pixel_targets import rims
 from cellseg_mmdet.fusion import cut_soft_masks
 from cellseg_mmdet.masks import RoIMasks, Runs
+from cellseg_mmdet.models.unet.detector import SOFT_MASK_SHAPE
 from cellseg_mmdet.models.unet.instances import split_cells
 from cellseg_mmdet.terminal import run_tool
 
 RIM_PX = 2
 BLUR_PX = 1.0
-SOFT_MASK_SHAPE = 28, 28
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from mmdet.registry import TRANSFORMS
 
+from cellseg_mmdet.converters.modality import has_dark_background
 from cellseg_mmdet.datasets.transforms.base import CellTransform, checked_range
 
 
@@ -52,7 +53,7 @@ class StretchContrast(CellTransform):
 class DarkBackground(CellTransform):
     """Make an 8-bit image gray, and invert it where its background is bright, so that cells are bright in every image.
 
-    Background is what most pixels are of: an image is bright if its median is. Stained tissue then looks much like
+    Background is what most pixels are of (see `has_dark_background`). Stained tissue then looks much like
     fluorescence, and what few images of the one teach serves the other. Nothing is drawn: it belongs in training and
     test alike, before anything that crops.
 
@@ -72,7 +73,7 @@ class DarkBackground(CellTransform):
                 f"DarkBackground takes images (H, W, 3) of uint8; got {image.shape} of {image.dtype}"
             )
         gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-        if np.median(gray) > 127:
+        if not has_dark_background(image):
             gray = 255 - gray
         results["img"] = cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
         return results
