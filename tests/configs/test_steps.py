@@ -16,6 +16,7 @@ from torch import nn
 
 from cellseg_mmdet.engine import prepare_model_cfg
 from cellseg_mmdet.engine.config import enable_tta, keep_soft_masks
+from cellseg_mmdet.fusion import FusionOptions
 from cellseg_mmdet.fusion.dumps import fuse_dumps
 from cellseg_mmdet.models import UNetInstance
 from cellseg_mmdet.predictions import ImagePrediction, load_predictions
@@ -126,8 +127,16 @@ def test_views_and_soft_masks_of_both_kinds_of_models_fuse(root, tmp_path, monke
     by_mask_rcnn = predict_views(SMALL_MASK_RCNN, {}, mask_rcnn_dump)
     assert by_mask_rcnn.soft_masks.shape == (16, 28, 28)
 
-    summary = fuse_dumps(dumps, tmp_path / "fused.pkl", classes=["nucleus"], workers=1)
-    assert summary.without_soft_masks == ()
-    [fused] = load_predictions(tmp_path / "fused.pkl")
-    assert fused.soft_masks.shape == (len(fused), 28, 28)
-    assert SIZE * SIZE in fused.masks.areas
+    fused = {}
+    for method in ("wbf", "nms"):
+        out = tmp_path / f"{method}.pkl"
+        options = FusionOptions(method=method)
+        summary = fuse_dumps(dumps, out, options=options, classes=["nucleus"], workers=1)
+        assert summary.without_soft_masks == ()
+        [fused[method]] = load_predictions(out)
+        assert fused[method].soft_masks.shape == (len(fused[method]), 28, 28)
+
+    # The surest cell is the U-Net's: where cells overlap it stays, or it raises the mean of them.
+    assert SIZE * SIZE in fused["nms"].masks.areas
+    surest = {name: dump.soft_masks.mean(axis=(1, 2)).max() for name, dump in fused.items()}
+    assert by_mask_rcnn.soft_masks.mean(axis=(1, 2)).max() < surest["wbf"] <= surest["nms"]
