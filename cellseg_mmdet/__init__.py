@@ -5,4 +5,8 @@ functions) import without torch; everything registered in MMDetection lives in `
 ``evaluation.cell_metric``, which the configs name under ``custom_imports``.
 """
 
+from cellseg_mmdet import ops
+
+ops.install()
+
 __version__ = "0.1.0"
