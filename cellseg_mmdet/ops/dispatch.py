@@ -11,6 +11,16 @@ from typing import Any
 
 # Operator -> the module of `ops` that holds it, by device. Plain torch serves every device.
 _PLAIN = {
+    "carafe_backward": "any_device.carafe",
+    "carafe_forward": "any_device.carafe",
+    "carafe_naive_backward": "any_device.carafe",
+    "carafe_naive_forward": "any_device.carafe",
+    "sigmoid_focal_loss_backward": "any_device.focal_loss",
+    "sigmoid_focal_loss_forward": "any_device.focal_loss",
+    "softmax_focal_loss_backward": "any_device.focal_loss",
+    "softmax_focal_loss_forward": "any_device.focal_loss",
+    "masked_col2im_forward": "any_device.masked_conv",
+    "masked_im2col_forward": "any_device.masked_conv",
     "ms_deform_attn_backward": "any_device.ms_deform_attn",
     "ms_deform_attn_forward": "any_device.ms_deform_attn",
 }
@@ -21,8 +31,8 @@ CPU = {
     "deform_conv_forward": "cpu.deform_conv",
     "deform_roi_pool_backward": "cpu.deform_roi_pool",
     "deform_roi_pool_forward": "cpu.deform_roi_pool",
-    "modulated_deform_conv_backward": "cpu.modulated_deform_conv",
-    "modulated_deform_conv_forward": "cpu.modulated_deform_conv",
+    "modulated_deform_conv_backward": "cpu.deform_conv",
+    "modulated_deform_conv_forward": "cpu.deform_conv",
     "nms": "cpu.nms",
     "nms_match": "cpu.nms",
     "roi_align_backward": "cpu.roi_align",
