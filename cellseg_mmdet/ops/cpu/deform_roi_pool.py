@@ -6,6 +6,7 @@ As mmcv's operator for CUDA; it has none for the CPU.
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import torch
@@ -136,7 +137,7 @@ def _average(
 
 
 @kernel
-def _place(start: float, size: float, index: int, count: int) -> float:
+def _place(start: float, size: float, index: int, count: int) -> Any:
     """Return where sample ``index`` of ``count`` lies in a bin, in the type of ``start``."""
     return start + size * np.float32((index + 0.5) / count)
 
