@@ -21,7 +21,8 @@ OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 13)
 
 # Not `make setup` alone: it goes by its stamps, and they know nothing of what was changed by hand.
 SET_UP_ANEW = (
-    "in a checkout run `rm -rf .venv`, then `make setup`; elsewhere `pip install --force-reinstall cellseg-mmdet`"
+    "in a checkout run `rm -rf .venv`, then `make setup`; "
+    "elsewhere `pip install --force-reinstall cellseg-mmdet`"
 )
 USE_OPENCV = (
     "run `pip install --force-reinstall --no-deps opencv-python-headless` with the version of opencv-python: both fill "
@@ -32,8 +33,8 @@ USE_OPERATORS = (
     "for this torch"
 )
 USE_GPU = (
-    "install the torchvision that belongs to this torch, whose operators serve on CUDA, or an mmcv compiled for CUDA; or "
-    "hide the GPU with `CUDA_VISIBLE_DEVICES=` to work on the CPU"
+    "install the torchvision that belongs to this torch, whose operators serve on CUDA, or an mmcv compiled for "
+    "CUDA; or hide the GPU with `CUDA_VISIBLE_DEVICES=` to work on the CPU"
 )
 
 # Import name -> the distributions that provide it: the maintained family, then OpenMMLab's own.

@@ -116,7 +116,10 @@ def roi_pool_forward(
     pooled_width: int,
     spatial_scale: float,
 ) -> None:
-    """Write the maxima of the bins into ``output`` and where they were into ``argmax``."""
+    """Write the maxima of the bins into ``output`` and where they were into ``argmax``.
+
+    torchvision rounds RoIs to whole pixels of ``input``, mmcv's operator does not.
+    """
     pooled, places = _torchvision().roi_pool(
         input, rois, spatial_scale, pooled_height, pooled_width
     )

@@ -150,9 +150,9 @@ def modulated_deform_conv_forward(
     _check("modulated_deform_conv", input, weight, offset, group, geometry)
     values = as_array(output)
     _forward(input, weight, offset, mask, group, geometry, values)
-    give(output, values)
     if with_bias:
-        output += bias.view(1, -1, 1, 1)
+        values += as_array(bias)[:, None, None]
+    give(output, values)
 
 
 def modulated_deform_conv_backward(

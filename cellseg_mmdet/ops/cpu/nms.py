@@ -1,7 +1,7 @@
 """Non-maximum suppression of boxes: greedy, soft (Bodla et al. 2017, https://arxiv.org/abs/1704.04503), and by groups.
 
-Equal to mmcv's compiled operators in every index: the same order of boxes (torch's descending sort, which is stable
-on the CPU and puts NaN first), the same arithmetic in the type of the boxes, the same comparisons.
+Equal to mmcv's compiled operators in every index: the same order of boxes (torch's descending sort, which decides on
+equal scores and puts NaN first), the same arithmetic in the type of the boxes, the same comparisons.
 """
 
 from __future__ import annotations

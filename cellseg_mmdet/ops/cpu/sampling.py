@@ -52,7 +52,7 @@ def add_to_sample(plane: np.ndarray, y: float, x: float, value: float) -> None:
 
 @kernel
 def slopes(plane: np.ndarray, y: float, x: float) -> tuple[float, float]:
-    """Return how fast a sample changes along y and x, 0 where it is not inside."""
+    """Return how fast a sample changes along y and x, 0 along an axis on which it was moved to the border."""
     one = plane.dtype.type(1)
     if not is_inside(y, x, plane):
         return one - one, one - one
@@ -64,4 +64,4 @@ def slopes(plane: np.ndarray, y: float, x: float) -> tuple[float, float]:
     along_x = (one - down) * (plane[top, right] - plane[top, left]) + down * (
         plane[bottom, right] - plane[bottom, left]
     )
-    return along_y, along_x
+    return along_y if y >= 0 else one - one, along_x if x >= 0 else one - one
