@@ -185,7 +185,9 @@ def install_pure(layout: Layout) -> None:
     command = [layout.python, "-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall"]
     command += ["--no-cache-dir", "--no-binary", name, requirement]
     if run(command, cwd=layout.root, env=environment(MMCV_WITH_OPS="0")).returncode:
-        raise SetupError("pip could not build mmcv, its message is above; the same command goes on.")
+        raise SetupError(
+            "pip could not build mmcv, its message is above; the same command goes on."
+        )
 
 
 def project_key(layout: Layout) -> str:
