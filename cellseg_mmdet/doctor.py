@@ -88,6 +88,8 @@ def check_package(module: str) -> Finding:
 def check_opencv() -> Finding:
     """Check that OpenCV can be imported, and that its two wheels, which share a folder, agree."""
     versions = installed(OPENCV_DISTRIBUTIONS)
+    if not versions:
+        return Finding("opencv", "not installed", SET_UP_ANEW)
     if len(set(versions.values())) > 1:
         found = " and ".join(f"{name} {version}" for name, version in versions.items())
         return Finding("opencv", f"{found} share one folder", USE_OPENCV)

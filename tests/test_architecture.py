@@ -15,6 +15,7 @@ PACKAGE = ROOT / "cellseg_mmdet"
 # What each part may import of ours, besides itself and the small modules at the top of the package.
 ALLOWED = {
     "masks": set(),
+    "ops": set(),
     "converters": {"masks"},
     "postprocess": {"masks"},
     "fusion": {"masks"},

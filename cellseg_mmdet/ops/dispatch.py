@@ -19,6 +19,8 @@ _PLAIN = {
     "sigmoid_focal_loss_forward": "any_device.focal_loss",
     "softmax_focal_loss_backward": "any_device.focal_loss",
     "softmax_focal_loss_forward": "any_device.focal_loss",
+    "get_compiler_version": "any_device.info",
+    "get_compiling_cuda_version": "any_device.info",
     "masked_col2im_forward": "any_device.masked_conv",
     "masked_im2col_forward": "any_device.masked_conv",
     "ms_deform_attn_backward": "any_device.ms_deform_attn",
@@ -26,6 +28,11 @@ _PLAIN = {
 }
 CPU = {
     **_PLAIN,
+    # As in torch alone, in a fraction of the time.
+    "carafe_backward": "cpu.carafe",
+    "carafe_forward": "cpu.carafe",
+    "carafe_naive_backward": "cpu.carafe",
+    "carafe_naive_forward": "cpu.carafe",
     "deform_conv_backward_input": "cpu.deform_conv",
     "deform_conv_backward_parameters": "cpu.deform_conv",
     "deform_conv_forward": "cpu.deform_conv",

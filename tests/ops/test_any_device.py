@@ -11,7 +11,8 @@ from mmcv.ops.multi_scale_deform_attn import (
 )
 from torch.nn.functional import conv2d
 
-from cellseg_mmdet.ops.any_device.carafe import carafe_naive_backward
+from cellseg_mmdet.ops.any_device import carafe as plain_carafe
+from cellseg_mmdet.ops.cpu import carafe as cpu_carafe
 
 pytestmark = pytest.mark.usefixtures("portable")
 
@@ -80,6 +81,16 @@ def upsampled(features, masks, kernel, groups, scale):
     return output
 
 
+@pytest.mark.parametrize("module", [plain_carafe, cpu_carafe])
+@pytest.mark.parametrize(("kernel", "groups", "scale"), [(1, 1, 2), (3, 2, 2), (5, 1, 1)])
+def test_carafe_in_torch_and_in_numba(module, kernel, groups, scale, threads):
+    features = normal(2, 4, 3, 5)
+    masks = normal(2, groups * kernel**2, 3 * scale, 5 * scale, seed=1)
+    output = torch.full((2, 4, 3 * scale, 5 * scale), 7.0, dtype=torch.float64)
+    module.carafe_naive_forward(features, masks, output, kernel, groups, scale)
+    torch.testing.assert_close(output, upsampled(features, masks, kernel, groups, scale))
+
+
 @pytest.mark.parametrize(("kernel", "groups", "scale"), [(1, 1, 2), (3, 2, 2), (5, 1, 1)])
 def test_carafe_is_a_kernel_of_its_own_for_each_pixel(kernel, groups, scale):
     features = normal(2, 4, 3, 5)
@@ -89,13 +100,14 @@ def test_carafe_is_a_kernel_of_its_own_for_each_pixel(kernel, groups, scale):
         torch.testing.assert_close(function(features, masks, kernel, groups, scale), expected)
 
 
-def test_gradients_of_carafe_are_the_slopes():
+@pytest.mark.parametrize("module", [plain_carafe, cpu_carafe])
+def test_gradients_of_carafe_are_the_slopes(module):
     features, masks = normal(1, 2, 3, 2).requires_grad_(), normal(1, 18, 6, 4).requires_grad_()
     output = upsampled(features, masks, 3, 2, 2)
     gradient = normal(*output.shape, seed=2)
     expected = torch.autograd.grad(output, [features, masks], gradient)
     ours = torch.zeros_like(features), torch.zeros_like(masks)
-    carafe_naive_backward(gradient, features.detach(), masks.detach(), *ours, 3, 2, 2)
+    module.carafe_naive_backward(gradient, features.detach(), masks.detach(), *ours, 3, 2, 2)
     for value, slope in zip(ours, expected, strict=True):
         torch.testing.assert_close(value, slope)
 

@@ -85,6 +85,30 @@ def test_a_shift_of_whole_pixels_moves_the_picture():
     torch.testing.assert_close(convolve(inputs, case), expected)
 
 
+@pytest.mark.parametrize("corner", [0, -1])
+def test_infinity_stays_where_it_is(corner):
+    case = Case(batch=1, padding=2, dilation=2)
+    inputs = draw(case, False, torch.float64)
+    inputs["input"][:, :, corner, corner] = float("inf")
+    near = gradients_of(inputs, case)[0].isfinite()
+    marked = torch.zeros(1, 4, 9, 7, dtype=torch.float64)
+    marked[:, :, corner, corner] = 1
+    touched = convolve({**inputs, "input": marked, "weight": inputs["weight"].abs()}, case) > 0
+    assert torch.equal(near, ~touched)
+
+
+def test_an_infinite_gradient_stays_where_it_is():
+    case = Case(batch=1)
+    inputs = draw(case, False, torch.float64)
+    inputs["offset"].fill_(0.5)
+    data = inputs["input"].requires_grad_()
+    output = convolve(inputs, case)
+    gradient = torch.zeros_like(output)
+    gradient[..., -1, -1] = float("inf")
+    output.backward(gradient)
+    assert not data.grad[..., 0, 0].any()
+
+
 def test_shifts_that_are_not_numbers_sample_nothing():
     case = Case(batch=1)
     inputs = draw(case, False, torch.float32)

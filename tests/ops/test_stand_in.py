@@ -90,6 +90,11 @@ def test_every_operator_in_the_tables_is_there():
             assert callable(dispatch.function_of(name, device)), name
 
 
+def test_mmcv_can_say_what_it_was_compiled_with():
+    script = "import cellseg_mmdet; from mmcv.utils import collect_env; print(collect_env()['MMCV Compiler'])"
+    assert python(script, "portable").stdout.splitlines()[-1] == "n/a"
+
+
 class Rotated(torch.nn.Module):
     def forward(self, boxes):
         return dispatch.Operator("box_iou_rotated")(boxes, boxes)

@@ -49,7 +49,8 @@ class Samples:
     """Where the samples of one picture lie: G offset groups of T kernel places, P output pixels.
 
     Attributes:
-        pixels: (G, T, P, 4) the pixels around each sample, counted row by row; 0 where there is none.
+        pixels: (G, T, P, 4) the pixels around each sample, counted row by row; H * W, a cell of its own behind the
+            picture, where there is none: infinity in a pixel reaches only the samples beside it.
         weights: (G, T, P, 4) their weights, 0 where there is none.
         slopes_y, slopes_x: (G, T, P, 4) how fast the weights change along y and x.
     """
@@ -71,7 +72,7 @@ def samples_of(offset: np.ndarray, geometry: Geometry, height: int, width: int) 
     groups = geometry.offset_groups
     shifts = offset.reshape(groups * places, 2, rows, columns)
     shape = (groups * places, rows * columns, 4)
-    pixels = np.zeros(shape, dtype=np.int32)
+    pixels = np.full(shape, height * width, dtype=np.int32)
     weights, slopes_y, slopes_x = np.zeros((3, *shape), dtype=offset.dtype)
     locate = functools.partial(
         _locate,
@@ -141,11 +142,16 @@ def columns_of(picture: np.ndarray, samples: Samples, mask: np.ndarray | None) -
     channels = picture.shape[0]
     places, outputs = samples.pixels.shape[1:3]
     columns = np.empty((channels, places, outputs), dtype=picture.dtype)
-    flat = picture.reshape(channels, -1)
     factors = _factors(samples, mask)
+    flat = _with_cell_behind(picture)
     gather = functools.partial(_gather, flat, samples.pixels, samples.weights, *factors, columns)
     share_out(gather, channels, torch.get_num_threads())
     return columns.reshape(channels * places, outputs)
+
+
+def _with_cell_behind(picture: np.ndarray) -> np.ndarray:
+    """Return the channels (C, H, W) as rows of H * W pixels and a zero."""
+    return np.pad(picture.reshape(picture.shape[0], -1), ((0, 0), (0, 1)))
 
 
 def _factors(samples: Samples, mask: np.ndarray | None) -> tuple[np.ndarray, bool]:
@@ -192,15 +198,17 @@ def add_to_picture(
     """Add the gradients of the columns, (C * T, P), to those of the picture, ``total`` (C, H, W)."""
     channels = total.shape[0]
     places, outputs = samples.pixels.shape[1:3]
+    flat = _with_cell_behind(total)
     scatter = functools.partial(
         _scatter,
         gradients.reshape(channels, places, outputs),
         samples.pixels,
         samples.weights,
         *_factors(samples, mask),
-        total.reshape(channels, -1),
+        flat,
     )
     share_out(scatter, channels, torch.get_num_threads())
+    total[:] = flat[:, :-1].reshape(total.shape)
 
 
 @kernel
@@ -246,7 +254,7 @@ def add_to_offset(
     shift = functools.partial(
         _shift,
         gradients.reshape(channels, places, outputs),
-        picture.reshape(channels, -1),
+        _with_cell_behind(picture),
         samples.pixels,
         samples.weights,
         samples.slopes_y,

@@ -1,4 +1,8 @@
-"""Deformable convolution without (v1) and with (v2) a mask, forward and backward: one picture after the other."""
+"""Deformable convolution without (v1) and with (v2) a mask, forward and backward: one picture after the other.
+
+The matrix products are torch's: as those of its own convolutions, their last digits may change with the number of
+threads.
+"""
 
 from __future__ import annotations
 
