@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from cellseg_mmdet.terminal import run_tool
-from cellseg_mmdet.visualization.curves import (
+from cellseg_mmdet.visualization.charts.curves import (
     name_runs,
     plot_curves,
     read_curves,

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.evaluation.image_metric import IMAGE_METRICS, ImagePair, MetricOptions
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
+from cellseg_mmdet.structures.image_record import ImageRecord
 
 
 @IMAGE_METRICS.register("coco_ap")
@@ -24,7 +25,7 @@ class CocoAP:
     """``segm_AP``, ``segm_AP50`` and ``bbox_AP`` in [0, 1]; -1, as in pycocotools, without cells.
 
     Raises:
-        ValueError: if neither the class names nor a single class are known, or an annotation or a
+        DataError: if neither the class names nor a single class are known, or an annotation or a
             prediction is of another class.
     """
 
@@ -32,7 +33,7 @@ class CocoAP:
 
     def __init__(self, options: MetricOptions) -> None:
         if options.single_class is None and options.classes is None:
-            raise ValueError(
+            raise DataError(
                 "coco_ap needs the class names, or a single class that all cells are counted as"
             )
         self.single_class = options.single_class
@@ -61,7 +62,7 @@ class CocoAP:
             (prediction.labels < 0) | (prediction.labels >= len(self.classes))
         ]
         if len(unknown):
-            raise ValueError(
+            raise DataError(
                 f"{prediction.image_id}: label {unknown[0]} is predicted, but there are "
                 f"{len(self.classes)} classes {self.classes}: are the predictions of another model?"
             )
@@ -72,7 +73,7 @@ class CocoAP:
             return np.zeros(len(record.masks), dtype=np.int64)
         unknown = sorted(set(record.categories) - set(self.classes))
         if unknown:
-            raise ValueError(
+            raise DataError(
                 f"{record.file_name} has cells of {unknown}; the classes are {list(self.classes)}"
             )
         return np.array([self.classes.index(name) for name in record.categories], dtype=np.int64)

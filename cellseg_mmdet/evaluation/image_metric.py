@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.evaluation.overlaps import Overlaps
-from cellseg_mmdet.predictions import ImagePrediction
 from cellseg_mmdet.registry import Registry
+from cellseg_mmdet.structures import ImagePrediction
+from cellseg_mmdet.structures.image_record import ImageRecord
 
 ImageScore = Callable[[Overlaps], float]
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from cellseg_mmdet import __version__
-from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.evaluation import scoring
 from cellseg_mmdet.evaluation.detection import IOU_PERCENT
 from cellseg_mmdet.evaluation.image_metric import MetricOptions
 from cellseg_mmdet.fileio import atomic_write
-from cellseg_mmdet.predictions import ImagePrediction
 from cellseg_mmdet.progress import progress_bar
+from cellseg_mmdet.structures import ImagePrediction
+from cellseg_mmdet.structures.image_record import ImageRecord
 
 # What needs no scores and no classes; of predictions without scores there is no AP.
 MASK_METRICS = ("kaggle_map", "pq", "aji", "aji_plus", "dice", "iou", "count_error", "f1")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cellseg_mmdet.fileio import atomic_write
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 
 
 def to_coco_results(

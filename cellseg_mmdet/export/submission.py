@@ -6,28 +6,12 @@ import csv
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
 
+from cellseg_mmdet.annotations.submissions import FORMATS
+from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.fileio import atomic_write
-from cellseg_mmdet.masks import PixelOrder
 from cellseg_mmdet.postprocess import RemoveOverlaps
-from cellseg_mmdet.predictions import ImagePrediction
-from cellseg_mmdet.registry import Registry
-
-
-class SubmissionFormat:
-    """A csv file with one row per cell; an image without cells has one row with an empty string.
-
-    Attributes:
-        header: names of the two columns, image id and mask.
-        order: how the 1-based ``start length`` pairs of a mask number the pixels.
-    """
-
-    header: ClassVar[tuple[str, str]]
-    order: ClassVar[PixelOrder]
-
-
-FORMATS: Registry[SubmissionFormat] = Registry("submission format")
+from cellseg_mmdet.structures import ImagePrediction
 
 
 @dataclass(frozen=True)
@@ -63,10 +47,10 @@ def write_submission(
     image share a pixel: what the predictions share goes to the higher score (see `RemoveOverlaps`).
 
     Args:
-        format: a name of `FORMATS`.
+        format: a name of `annotations.submissions.FORMATS`.
 
     Raises:
-        ValueError: for an unknown format, or an image that comes twice.
+        DataError: for an unknown format, or an image that comes twice.
     """
     layout = FORMATS.get(format)()
     remove_overlaps = RemoveOverlaps()
@@ -77,7 +61,7 @@ def write_submission(
         writer.writerow(layout.header)
         for prediction in predictions:
             if prediction.image_id in seen:
-                raise ValueError(
+                raise DataError(
                     f"image {prediction.image_id!r} comes twice: a submission must list it once"
                 )
             seen.add(prediction.image_id)

@@ -15,9 +15,9 @@ import numpy as np
 from cellseg_mmdet.export import FORMATS, write_coco_results, write_submission
 from cellseg_mmdet.fileio import atomic_write
 from cellseg_mmdet.inference.images import ImageError, read_image
-from cellseg_mmdet.predictions import ImagePrediction
 from cellseg_mmdet.progress import progress_bar
-from cellseg_mmdet.visualization import draw_instances
+from cellseg_mmdet.structures import ImagePrediction
+from cellseg_mmdet.visualization.draw import draw_instances
 
 OnError = Literal["stop", "skip"]
 NamedImage = tuple[Path, np.ndarray]

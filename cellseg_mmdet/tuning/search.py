@@ -14,7 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, create_trial
 
-from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.errors import DataError, UsageError
 from cellseg_mmdet.tuning.space import Parameter, Values
 
 # What a study keeps to be recognised by.
@@ -123,12 +123,12 @@ def open_storage(path: str | os.PathLike[str]) -> JournalStorage:
     """Open the file of searches, or make it.
 
     Raises:
-        ValueError: if the file is damaged, or something else.
+        DataError: if the file is damaged, or something else.
     """
     try:
         return JournalStorage(JournalFileBackend(os.fspath(path)))
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no file of a search, or damaged: {error!r}") from error
+        raise DataError(f"{path} is no file of a search, or damaged: {error!r}") from error
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:

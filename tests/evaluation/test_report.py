@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.evaluation import MetricOptions
 from cellseg_mmdet.evaluation.report import MASK_METRICS, Report, evaluate
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.postprocess import build_pipeline
-from cellseg_mmdet.predictions import from_records
+from cellseg_mmdet.structures import from_records
+from cellseg_mmdet.structures.image_record import ImageRecord
 
 CLASSES = ("astro", "cort")
 SCORES = (

@@ -24,7 +24,7 @@ import cellseg_mmdet.datasets  # noqa: F401  registers RandomRotate90
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.models import CellTTAModel, RoIFCNMaskHead
 from cellseg_mmdet.models.tta import in_image
-from cellseg_mmdet.predictions import ImagePrediction, from_dump_entry
+from cellseg_mmdet.structures import ImagePrediction, from_dump_entry
 
 CONFIG = Path(__file__).parents[2] / "configs/_base_/tta.py"
 HEIGHT, WIDTH = 60, 90

@@ -17,7 +17,7 @@ from cellseg_mmdet.inference.training_samples import (
     spread,
     to_sample,
 )
-from tests.visualization.pages import check_page
+from tests.visualization.checked_page import check_page
 
 TOOL = Path(__file__).parents[2] / "tools/browse_dataset.py"
 ROI_MASKS = {"train_dataloader.dataset.pipeline.1.type": "LoadRoIAnnotations"}

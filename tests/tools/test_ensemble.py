@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cellseg_mmdet.converters.annotations import write_annotations
-from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.annotations.files import write_annotations
 from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.structures.image_record import ImageRecord
 
 TOOLS = Path(__file__).parents[2] / "tools"
 CELLS = Runs.from_label_map(np.array([[1, 1, 0, 2], [1, 1, 0, 2]]))

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from cellseg_mmdet.converters.annotations import write_annotations
-from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.annotations.files import write_annotations
 from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.structures.image_record import ImageRecord
 
 TOOL = Path(__file__).parents[2] / "tools/evaluate.py"
 CELLS = Runs.from_label_map(np.array([[1, 1, 0, 2], [1, 1, 0, 2]]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 
-from cellseg_mmdet.converters.commands import (
+from cellseg_mmdet.converters.convert import (
     add_folds_arguments,
     add_shared_arguments,
     convert_dsb2018,

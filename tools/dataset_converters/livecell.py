@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 
-from cellseg_mmdet.converters.commands import add_shared_arguments, convert_livecell
+from cellseg_mmdet.converters.convert import add_shared_arguments, convert_livecell
 from cellseg_mmdet.terminal import run_tool
 
 
