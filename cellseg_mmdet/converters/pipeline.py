@@ -40,13 +40,18 @@ class Row:
 class Converted:
     """Records of a data set, the rows that were left out, and how many instances each cleaning step touched.
 
-    ``findings`` are oddities of annotations that were kept as they are; None where nobody looked for any.
+    ``findings`` are oddities of annotations that were kept as they are; None where nobody looked for any. ``source`` is
+    the file or folder that annotation files name as their origin, ``split`` which part of a data set this is ('' for
+    all of it), ``categories`` the class names in the order of their ids (None for those that occur, sorted).
     """
 
     records: list[ImageRecord] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     cleaned: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] | None = None
+    source: str = ""
+    split: str = ""
+    categories: tuple[str, ...] | None = None
 
     @property
     def num_cells(self) -> int:

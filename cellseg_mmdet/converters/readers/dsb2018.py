@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +21,7 @@ from cellseg_mmdet.converters.findings import find_overlaps, find_pieces
 from cellseg_mmdet.converters.images import is_image
 from cellseg_mmdet.converters.modality import modality_of
 from cellseg_mmdet.converters.pipeline import Converted, Row, convert_images, finish_image
+from cellseg_mmdet.converters.reader import READERS, shared_options
 from cellseg_mmdet.converters.rejects import OnError, Rejected
 from cellseg_mmdet.errors import CellsegError, DataError
 from cellseg_mmdet.masks import Runs
@@ -261,3 +263,39 @@ def _read_solution(solution: str, image: _Image, height: int, width: int, *, cli
     ]
     clipped = [passes_end(image.rows[i][1]["EncodedPixels"], height * width) for i in kept]
     return _Found(masks, [image.rows[index][0] for index in kept], rejected, sum(clipped))
+
+
+@READERS.register("dsb2018")
+class Dsb2018Reader:
+    """Convert the 2018 Data Science Bowl (nuclei) to COCO or MMDetection annotations, with folds."""
+
+    output = "folds"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--root",
+            required=True,
+            help="folder, or zip archive, of <id>/images/<id>.png and <id>/masks/*.png",
+        )
+        parser.add_argument(
+            "--solution",
+            metavar="CSV",
+            help="ImageId,EncodedPixels and more, such as stage1_solution.csv: read instead of the masks "
+            "(.csv, .zip)",
+        )
+        parser.add_argument(
+            "--images-dir",
+            metavar="DIR",
+            help="where to unpack the images of an archive, which training reads from files "
+            "(default: beside it, under its name without .zip)",
+        )
+
+    def read(self, args: Namespace) -> Converted:
+        root = Path(args.root)
+        converted = read_dsb2018(root, solution=args.solution, **shared_options(args))
+        converted.source = args.solution or args.root
+        if root.is_file():
+            images_dir = Path(args.images_dir or root.with_suffix(""))
+            unpack_images(root, converted, images_dir)
+            print(f"unpacked the images, which training reads, to {images_dir}")
+        return converted

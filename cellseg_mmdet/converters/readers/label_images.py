@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from cellseg_mmdet.converters.cleaning import Cleaning
 from cellseg_mmdet.converters.images import IMAGE_SUFFIXES, is_image
 from cellseg_mmdet.converters.label_maps import LabelledImage, convert_label_maps
 from cellseg_mmdet.converters.pipeline import Converted
+from cellseg_mmdet.converters.reader import READERS, shared_options
 from cellseg_mmdet.converters.rejects import OnError
 from cellseg_mmdet.errors import DataError
 
@@ -131,3 +133,37 @@ def _nothing_found(folder: Path, suffix: str) -> str:
             "Cellpose (--save_png, --save_tif, or the File menu)"
         )
     return message
+
+
+@READERS.register("label-images")
+class LabelImageReader:
+    """Convert label images (TIFF, PNG; 0 is background, every cell has a number) to COCO or MMDetection annotations.
+
+    StarDist's layout is two folders with the same names; Cellpose's is one folder and --label-suffix _masks (its own
+    data sets also need --image-suffix _img, its command line writes _cp_masks).
+    """
+
+    output = "file"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--labels", required=True, help="folder of the label images")
+        parser.add_argument("--images", required=True, help="folder of the images")
+        parser.add_argument(
+            "--label-suffix", default="", help="what names of label images end with, such as _masks"
+        )
+        parser.add_argument(
+            "--image-suffix", default="", help="what names of images end with, such as _img"
+        )
+        parser.add_argument("--category", default="cell", help="class of all cells (default: cell)")
+
+    def read(self, args: Namespace) -> Converted:
+        converted = read_label_images(
+            args.labels,
+            args.images,
+            label_suffix=args.label_suffix,
+            image_suffix=args.image_suffix,
+            category=args.category,
+            **shared_options(args),
+        )
+        converted.source = args.labels
+        return converted

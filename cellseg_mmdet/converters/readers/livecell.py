@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from argparse import ArgumentParser, Namespace
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,9 @@ from cellseg_mmdet.converters.pipeline import (
     convert_images,
     finish_image,
 )
+from cellseg_mmdet.converters.reader import READERS, shared_options
 from cellseg_mmdet.converters.rejects import OnError, Rejected
-from cellseg_mmdet.errors import CellsegError, DataError, MaskError
+from cellseg_mmdet.errors import CellsegError, DataError, MaskError, UsageError
 from cellseg_mmdet.fileio import load_json
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.masks.parsing import parse_masks
@@ -186,3 +188,40 @@ def _to_runs(annotations: Sequence[dict[str, Any]], height: int, width: int) -> 
         return segmentations_to_runs(segmentations, height, width)
     except MaskError as error:
         raise MaskError(f"segmentation: {error.cause}", error.instance) from error
+
+
+@READERS.register("livecell")
+class LiveCellReader:
+    """Convert LIVECell to COCO or MMDetection annotations of one class, 'cell': train, val and test as given."""
+
+    output = "splits"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        for split in ("train", "val", "test"):
+            parser.add_argument(
+                f"--{split}",
+                nargs="+",
+                metavar="JSON",
+                help=f"livecell_coco_{split}.json, or several files of single cell lines",
+            )
+        parser.add_argument(
+            "--images", required=True, help="folder of the images, with sub-folders"
+        )
+
+    def read(self, args: Namespace) -> Iterator[Converted]:
+        # What scores a model is kept whole: an image of two splits stays with the first of these.
+        names = [name for name in ("test", "val", "train") if getattr(args, name)]
+        if not names:
+            raise UsageError(
+                "name the annotation files of at least one of --train, --val and --test"
+            )
+        shared = shared_options(args)
+        images = find_livecell_images(args.images)
+        taken: dict[str, str] = {}
+        # One after the other: the largest of the files takes some gigabytes of memory.
+        for split in names:
+            paths = getattr(args, split)
+            converted = read_livecell(paths, args.images, images, taken=taken, **shared)
+            converted.source, converted.split = paths[0], split
+            taken |= {Path(record.file_name).stem: split for record in converted.records}
+            yield converted

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cellseg_mmdet.annotations import read_annotations
 from cellseg_mmdet.annotations.mmdet_v2 import load_mmdet_v2, parse_mmdet_v2
 from cellseg_mmdet.converters.cleaning import Cleaning
 from cellseg_mmdet.converters.pipeline import Converted, Row, convert_images, finish_image
+from cellseg_mmdet.converters.reader import READERS, shared_options
 from cellseg_mmdet.converters.rejects import OnError, Rejected
-from cellseg_mmdet.errors import DataError
+from cellseg_mmdet.errors import DataError, UsageError
 
 
 def read_mmdet_v2(
@@ -54,3 +57,36 @@ def _convert_entry(
     return finish_image(
         record, [Row()] * len(record.masks), cleaning, source=source, image_id=image_id
     )
+
+
+@READERS.register("mmdet-pickle")
+class MMDetPickleReader:
+    """Convert between annotation layouts: mmdet 2.x lists (--from-v2), MMDetection 3.x pickles and COCO json."""
+
+    output = "file"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("annotations", help="annotation file to read")
+        parser.add_argument(
+            "--from-v2", action="store_true", help="the file is a list as mmdet 2.x reads it"
+        )
+        parser.add_argument(
+            "--classes",
+            nargs="+",
+            default=["cell"],
+            help="with --from-v2: class names in the order of the labels",
+        )
+
+    def read(self, args: Namespace) -> Converted:
+        shared = shared_options(args)
+        if args.from_v2:
+            converted = read_mmdet_v2(args.annotations, classes=args.classes, **shared)
+            converted.categories = tuple(args.classes)
+        elif shared["cleaning"].active():
+            raise UsageError(
+                "--clean needs --from-v2: the other layouts are cleaned when they are made from raw data"
+            )
+        else:
+            converted = Converted(records=read_annotations(args.annotations))
+        converted.source = args.annotations
+        return converted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from cellseg_mmdet.converters.cleaning import Cleaning
 from cellseg_mmdet.converters.images import list_images
 from cellseg_mmdet.converters.label_maps import LabelledImage, convert_label_maps
 from cellseg_mmdet.converters.pipeline import Converted
+from cellseg_mmdet.converters.reader import READERS, shared_options
 from cellseg_mmdet.converters.rejects import OnError
 from cellseg_mmdet.errors import CellsegError, DataError
 
@@ -100,3 +102,40 @@ def load_label_map(path: str | os.PathLike[str]) -> np.ndarray:
             return arrays["arr_0" if "arr_0" in names else names[0]]
     except (CellsegError, ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
         raise DataError(f"{path}: {error}") from error
+
+
+@READERS.register("npz")
+class NpzReader:
+    """Convert label maps in .npz files to COCO or MMDetection annotations."""
+
+    output = "file"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--masks", required=True, help="folder of <image>.npz: array arr_0, or the only one"
+        )
+        parser.add_argument(
+            "--images", required=True, help="folder of the images of the same names"
+        )
+        parser.add_argument(
+            "--category", default="cell", help="class of all cells without --labels (default: cell)"
+        )
+        parser.add_argument(
+            "--labels",
+            metavar="CSV",
+            help="csv with a column id and one of classes; train.csv is one",
+        )
+        parser.add_argument(
+            "--label-column", default="cell_type", help="column of the classes (default: cell_type)"
+        )
+
+    def read(self, args: Namespace) -> Converted:
+        converted = read_npz_masks(
+            args.masks,
+            args.images,
+            category=args.category,
+            labels=read_labels(args.labels, column=args.label_column) if args.labels else None,
+            **shared_options(args),
+        )
+        converted.source = args.masks
+        return converted

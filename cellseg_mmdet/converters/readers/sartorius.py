@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from argparse import ArgumentParser, Namespace
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +15,7 @@ from cellseg_mmdet.converters.cleaning import Cleaning
 from cellseg_mmdet.converters.csv_cells import passes_end, size_fault
 from cellseg_mmdet.converters.images import list_images, read_image_size
 from cellseg_mmdet.converters.pipeline import Converted, Row, convert_images, finish_image
+from cellseg_mmdet.converters.reader import READERS, shared_options
 from cellseg_mmdet.converters.rejects import OnError, Rejected
 from cellseg_mmdet.errors import CellsegError
 from cellseg_mmdet.masks.parsing import parse_strings
@@ -128,3 +130,19 @@ def _convert_image(
 def _fault_of_row(image: _ImageRows, index: int, height: int, width: int) -> str | None:
     fault = size_fault(image.sizes[index], height, width)
     return fault or (None if image.cell_types[index] else "cell_type is empty")
+
+
+@READERS.register("sartorius")
+class SartoriusReader:
+    """Convert the Sartorius competition's train.csv to COCO or MMDetection annotations, with folds."""
+
+    output = "folds"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--csv", required=True, help="train.csv of the competition")
+        parser.add_argument("--images", required=True, help="folder of the training images")
+
+    def read(self, args: Namespace) -> Converted:
+        converted = read_sartorius(args.csv, args.images, **shared_options(args))
+        converted.source = args.csv
+        return converted
