@@ -10,12 +10,13 @@ this field may hold 800 cells. Computed by faster-coco-eval, whose results are t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from cellseg_mmdet.errors import DataError
-from cellseg_mmdet.evaluation.image_metric import IMAGE_METRICS, ImagePair, MetricOptions
+from cellseg_mmdet.evaluation.image_metric import IMAGE_METRICS, ImagePair, MetricOptions, ScoreText
 from cellseg_mmdet.structures import ImagePrediction
 from cellseg_mmdet.structures.image_record import ImageRecord
 
@@ -29,7 +30,15 @@ class CocoAP:
             prediction is of another class.
     """
 
-    on_raw = True
+    on_raw, needs_scores = True, True
+    rank = 90
+    texts = MappingProxyType(
+        {
+            "segm_AP": ScoreText("COCO AP, masks", "of raw predictions"),
+            "segm_AP50": ScoreText("COCO AP50, masks", "of raw predictions"),
+            "bbox_AP": ScoreText("COCO AP, boxes", "of raw predictions"),
+        }
+    )
 
     def __init__(self, options: MetricOptions) -> None:
         if options.single_class is None and options.classes is None:

@@ -12,8 +12,8 @@ from cellseg_mmdet.annotations.files import read_annotations
 from cellseg_mmdet.config_file import cell_metrics, class_names, read_config
 from cellseg_mmdet.converters.images import read_image_size
 from cellseg_mmdet.errors import UsageError
-from cellseg_mmdet.evaluation.image_metric import MetricOptions
-from cellseg_mmdet.evaluation.report import MASK_METRICS, Report, evaluate
+from cellseg_mmdet.evaluation.image_metric import MetricOptions, metric_names
+from cellseg_mmdet.evaluation.report import Report, evaluate
 from cellseg_mmdet.evaluation.scoring import records_by_image_id
 from cellseg_mmdet.export.check import find_images
 from cellseg_mmdet.postprocess import Pipeline
@@ -58,7 +58,7 @@ class ScoringTask:
         return evaluate(
             self.predictions,
             self.records,
-            metrics=(*MASK_METRICS, "coco_ap") if self.has_scores else MASK_METRICS,
+            metrics=metric_names(needing_scores=self.has_scores),
             postprocess=self.postprocess,
             options=self.options,
             about=self.about,

@@ -10,7 +10,7 @@ import os
 import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -167,7 +167,7 @@ class DumpStream:
         file: open for writing, in binary.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         file.write(pickle.PROTO + bytes([_PROTOCOL]) + pickle.EMPTY_LIST)
 

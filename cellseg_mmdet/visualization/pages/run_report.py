@@ -12,7 +12,8 @@ import numpy as np
 
 from cellseg_mmdet import __version__
 from cellseg_mmdet.doctor import DISTRIBUTIONS, OPENCV_DISTRIBUTIONS, installed
-from cellseg_mmdet.evaluation.report import AP_SCORES, Report
+from cellseg_mmdet.evaluation.image_metric import score_texts
+from cellseg_mmdet.evaluation.report import Report, of_raw_predictions
 from cellseg_mmdet.visualization.draw.pictures import read_picture, write_picture
 from cellseg_mmdet.visualization.pages import run_charts
 from cellseg_mmdet.visualization.pages.comparison import Cells, draw_comparison
@@ -32,23 +33,6 @@ PAGE_NAME, PICTURES_NAME = "index.html", "pictures"
 # Images are drawn twice as large, so that lines are thin; but not those with a longer side than this.
 _LARGE_PX = 1000
 
-_SCORES = {
-    "kaggle_map": ("Competition mAP", "mean over IoU 0.50 to 0.95 of TP / (TP + FP + FN)"),
-    "f1_50": ("F1 at IoU 0.5", "2 TP / (2 TP + FP + FN)"),
-    "precision_50": ("Precision at IoU 0.5", "TP / (TP + FP)"),
-    "recall_50": ("Recall at IoU 0.5", "TP / (TP + FN)"),
-    "pq": ("Panoptic quality", "detection times segmentation"),
-    "sq": ("Segmentation quality", "mean IoU of the hits"),
-    "aji": ("AJI", "aggregated Jaccard index"),
-    "aji_plus": ("AJI+", "the same, one to one"),
-    "dice": ("Dice", "of the foreground, cells as one"),
-    "iou": ("IoU", "of the foreground, cells as one"),
-    "count_error": ("Count error", "cells an image is off"),
-    "count_bias": ("Count bias", "cells too many"),
-    "segm_AP": ("COCO AP, masks", "of raw predictions"),
-    "segm_AP50": ("COCO AP50, masks", "of raw predictions"),
-    "bbox_AP": ("COCO AP, boxes", "of raw predictions"),
-}
 _IN_TILES = ("kaggle_map", "f1_50", "pq", "dice")
 # In the order of a bar: what became of the true cells.
 _OF_TRUE = ("hit", "split", "merged", "missed")
@@ -88,7 +72,7 @@ def write_report(run: RunData, out_dir: str | os.PathLike[str], *, num_images: i
         subtitle=f"{about['images']} images, {about['true']:,} true cells, {about['found']:,} predicted cells"
         f"{processed}. Predictions: {about['predictions']}; annotations: {about['annotations']}",
         lead=tiles(
-            {_SCORES[name][0]: _number(run.report.overall[name]) for name in _IN_TILES}
+            {score_texts()[name].title: _number(run.report.overall[name]) for name in _IN_TILES}
             | {"predicted / true cells": f"{about['found'] / max(about['true'], 1):.0%}"}
         ),
         sections=sections,
@@ -140,8 +124,8 @@ def _score_table(report: Report) -> str:
     rows = [
         [f'{escape(name)} <span class="muted">{escape(meaning)}</span>']
         + [_number(scores[key], 1 if key.startswith("count") else 3) for scores in columns.values()]
-        for key, (name, meaning) in _SCORES.items()
-        if report.overall[key] is not None or key not in AP_SCORES
+        for key, (name, meaning) in score_texts().items()
+        if report.overall[key] is not None or key not in of_raw_predictions()
     ]
     return table(["", *columns], rows)
 
