@@ -1,4 +1,4 @@
-# PYTHON makes .venv; PIP_FIND_LINKS, CELLSEG_TORCH_INDEX and MAX_JOBS are read by tools/setup_env.py.
+# PYTHON makes .venv; OPS, PIP_FIND_LINKS, CELLSEG_TORCH_INDEX and MAX_JOBS are read by tools/setup_env.py.
 PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 
@@ -8,7 +8,7 @@ VENV_PYTHON := .venv/bin/python
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## make .venv: torch, mmcv with its ops, and the rest (installs only what is missing)
+setup: ## make .venv with all that is needed and install what is missing (OPS=compiled builds mmcv's operators)
 	@$(PYTHON) tools/setup_env.py
 
 demo: setup ## run the whole way on synthetic data: images, training, submission.csv, overlays

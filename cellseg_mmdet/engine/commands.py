@@ -11,6 +11,7 @@ from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from cellseg_mmdet import ops
 from cellseg_mmdet.config_file import evaluator_list
 from cellseg_mmdet.engine.checkpoint import register_checkpoint_loaders
 from cellseg_mmdet.engine.config import (
@@ -109,4 +110,6 @@ def dist_cfg(cfg: Config) -> dict[str, Any]:
 def build_runner(cfg: Config) -> Runner:
     """Build the runner of a config for this machine and its processes."""
     prepare_model_cfg(cfg, cfg.launcher)
-    return RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    runner.logger.info(f"mmcv's operators: {ops.in_use()}")
+    return runner
