@@ -25,8 +25,7 @@ from cellseg_mmdet.doctor import ops_fault
 from cellseg_mmdet.errors import CellsegError
 from cellseg_mmdet.evaluation import score_predictions
 from cellseg_mmdet.postprocess.from_config import pipeline_from_config
-from cellseg_mmdet.structures import ImagePrediction, load_predictions
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord, load_predictions
 from cellseg_mmdet.visualization.draw import write_picture
 from cellseg_mmdet.visualization.pages.comparison import draw_comparison
 

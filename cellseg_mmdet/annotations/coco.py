@@ -19,6 +19,7 @@ from cellseg_mmdet.annotations.layout import (
 )
 from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.fileio import load_json
+from cellseg_mmdet.masks.boxes import to_xywh
 from cellseg_mmdet.structures import ImageRecord
 
 # What each entry of a COCO file must have.
@@ -91,12 +92,10 @@ class CocoLayout:
         annotations: list[dict[str, Any]] = []
         for image_id, record in enumerate(records, start=1):
             images.append({"id": image_id, "file_name": record.file_name} | image_fields(record))
-            boxes = record.masks.boxes
-            boxes[:, 2:] -= boxes[:, :2]
             rows = zip(
                 record.masks.to_coco(text=True),
                 record.masks.areas.tolist(),
-                boxes.tolist(),
+                to_xywh(record.masks.boxes).tolist(),
                 record.categories,
                 strict=True,
             )

@@ -15,7 +15,7 @@ from cellseg_mmdet.converters.pipeline import Converted, Row, convert_images, fi
 from cellseg_mmdet.converters.rejects import OnError, Rejected
 from cellseg_mmdet.errors import CellsegError, DataError
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from cellseg_mmdet.converters.cleaning import Cleaning, clean_masks
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.masks.shared import shared_by_masks
 from cellseg_mmdet.progress import parallel_map
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord
 
 # Kind -> what it means. All but the overlaps are what the converters' cleaning would change.
 KINDS = {

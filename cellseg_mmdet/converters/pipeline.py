@@ -18,7 +18,7 @@ from cellseg_mmdet.converters.rejects import DataSetError, OnError, Rejected, wr
 from cellseg_mmdet.converters.splits import assign_folds
 from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.progress import parallel_map
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord
 
 
 @dataclass(frozen=True)

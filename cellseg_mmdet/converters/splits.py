@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cellseg_mmdet.errors import UsageError
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord
 
 
 def assign_folds(records: Sequence[ImageRecord], num_folds: int, *, seed: int = 0) -> np.ndarray:

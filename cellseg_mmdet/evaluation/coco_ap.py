@@ -17,8 +17,8 @@ import numpy as np
 
 from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.evaluation.image_metric import IMAGE_METRICS, ImagePair, MetricOptions, ScoreText
-from cellseg_mmdet.structures import ImagePrediction
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.masks.boxes import to_xywh
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord
 
 
 @IMAGE_METRICS.register("coco_ap")
@@ -125,8 +125,7 @@ class CocoAP:
 def _as_annotations(
     boxes: np.ndarray, labels: np.ndarray, rles: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    boxes_xywh: np.ndarray = boxes.astype(np.float64)
-    boxes_xywh[:, 2:] -= boxes_xywh[:, :2]
+    boxes_xywh = to_xywh(boxes.astype(np.float64))
     return [
         {"category_id": label + 1, "bbox": box, "segmentation": rle}
         for label, box, rle in zip(labels.tolist(), boxes_xywh.tolist(), rles, strict=True)

@@ -18,8 +18,7 @@ from cellseg_mmdet.evaluation.scoring import records_by_image_id
 from cellseg_mmdet.export.check import find_images
 from cellseg_mmdet.postprocess import Pipeline
 from cellseg_mmdet.postprocess.from_config import pipeline_from_config
-from cellseg_mmdet.structures import ImagePrediction, from_records, load_predictions
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord, from_records, load_predictions
 
 if TYPE_CHECKING:  # a csv file is scored without mmengine
     from mmengine.config import Config

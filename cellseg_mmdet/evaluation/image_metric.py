@@ -11,8 +11,7 @@ import numpy as np
 
 from cellseg_mmdet.evaluation.overlaps import Overlaps
 from cellseg_mmdet.registry import Registry
-from cellseg_mmdet.structures import ImagePrediction
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord
 
 ImageScore = Callable[[Overlaps], float]
 

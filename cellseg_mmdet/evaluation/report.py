@@ -17,8 +17,7 @@ from cellseg_mmdet.evaluation.detection import IOU_PERCENT
 from cellseg_mmdet.evaluation.image_metric import IMAGE_METRICS, MetricOptions, metric_names
 from cellseg_mmdet.fileio import atomic_write
 from cellseg_mmdet.progress import progress_bar
-from cellseg_mmdet.structures import ImagePrediction
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord
 
 SUFFIXES = (".json", ".csv")
 _PER_THRESHOLD = ("f1", "precision", "recall")

@@ -14,8 +14,7 @@ from cellseg_mmdet.evaluation.image_metric import (
     ImagePair,
     MetricOptions,
 )
-from cellseg_mmdet.structures import ImagePrediction
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord
 
 Postprocess = Callable[[ImagePrediction], ImagePrediction]
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from cellseg_mmdet.export.writer import WRITERS, Writer, Written
 from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.masks.boxes import to_xywh
 from cellseg_mmdet.structures import ImagePrediction
 
 
@@ -29,8 +30,7 @@ def to_coco_results(
     """
     results: list[dict[str, Any]] = []
     for prediction in predictions:
-        boxes_xywh: np.ndarray = prediction.boxes.astype(np.float64)
-        boxes_xywh[:, 2:] -= boxes_xywh[:, :2]
+        boxes_xywh = to_xywh(prediction.boxes.astype(np.float64))
         rows = zip(
             prediction.labels.tolist(),
             prediction.masks.to_coco(text=True),

@@ -18,7 +18,7 @@ from cellseg_mmdet.annotations.files import read_annotations
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.progress import progress_bar
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord
 from cellseg_mmdet.visualization.pages.samples import Sample
 
 

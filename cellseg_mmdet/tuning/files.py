@@ -12,8 +12,7 @@ from cellseg_mmdet.errors import DataError, UsageError
 from cellseg_mmdet.evaluation.scoring import measure_image, records_by_image_id
 from cellseg_mmdet.fileio import atomic_write, sha256_of
 from cellseg_mmdet.postprocess.from_config import pipeline_from_config
-from cellseg_mmdet.structures import ImagePrediction, load_predictions
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord, load_predictions
 from cellseg_mmdet.tuning.result import Result
 from cellseg_mmdet.tuning.space import Steps, find_parameters
 from cellseg_mmdet.tuning.tune import Task

@@ -16,7 +16,7 @@ from cellseg_mmdet.converters.readers.mmdet_pickle import read_mmdet_v2
 from cellseg_mmdet.converters.rejects import DataSetError
 from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord
 
 TOOL = Path(__file__).parents[2] / "tools/dataset_converters/mmdet_pickle.py"
 

@@ -6,7 +6,7 @@ import pytest
 
 from cellseg_mmdet.converters.oddities import describe, find_oddities
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord
 from tests.visualization.drawn import HEIGHT, WIDTH, rectangles
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cellseg_mmdet.converters.splits import assign_folds
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord
 
 
 def image(cell_type: str = "cort", group: str | None = None) -> ImageRecord:

@@ -17,7 +17,7 @@ from cellseg_mmdet.annotations.files import write_annotations
 from cellseg_mmdet.engine.cell_metric import CellMetric
 from cellseg_mmdet.errors import ConfigError, DataError
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord
 
 CLASSES = ("astro", "cort")
 LABEL_MAP = np.array([[1, 1, 0, 2], [1, 1, 0, 2]])

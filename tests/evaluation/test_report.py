@@ -19,8 +19,7 @@ from cellseg_mmdet.evaluation.image_metric import (
 from cellseg_mmdet.evaluation.report import Report, evaluate
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.postprocess import build_pipeline
-from cellseg_mmdet.structures import from_records
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord, from_records
 
 CLASSES = ("astro", "cort")
 SCORES = (

@@ -11,8 +11,7 @@ from cellseg_mmdet.errors import ConfigError, DataError
 from cellseg_mmdet.evaluation import MetricOptions, format_scores, score_predictions
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.postprocess import build_pipeline
-from cellseg_mmdet.structures import ImagePrediction, from_records
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord, from_records
 from tests.evaluation.independent import pycocotools_ap
 
 CLASSES = ("astro", "cort")
@@ -189,9 +188,8 @@ def test_all_of_it_runs_without_torch() -> None:
 import sys
 import numpy as np
 import cellseg_mmdet.evaluation, cellseg_mmdet.export, cellseg_mmdet.postprocess
-from cellseg_mmdet.structures.image_record import ImageRecord
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.structures import from_records
+from cellseg_mmdet.structures import ImageRecord, from_records
 records = [ImageRecord("a.png", 1, 2, Runs.from_label_map(np.array([[1, 0]])), ("cell",))]
 scores = cellseg_mmdet.evaluation.score_predictions(
     from_records(records),

@@ -22,8 +22,7 @@ from cellseg_mmdet.engine.cell_metric import CellMetric
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.masks.encoded import EncodedMasks
 from cellseg_mmdet.models import CellTTAModel, RoIFCNMaskHead, RoIHTCMaskHead
-from cellseg_mmdet.structures import from_dump_entry
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord, from_dump_entry
 
 pytestmark = pytest.mark.filterwarnings("ignore:To copy construct from a tensor")
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,15 @@ import torch
 from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.masks.encoded import EncodedMasks
-from cellseg_mmdet.structures import from_dump_entry, from_records, load_predictions
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import (
+    ImagePrediction,
+    ImageRecord,
+    from_dump_entry,
+    from_records,
+    load_predictions,
+    to_dump_entry,
+    write_predictions,
+)
 
 LABEL_MAP = np.array([[1, 1, 0], [0, 2, 2]])  # two cells in 2 x 3 pixels
 
@@ -171,3 +179,66 @@ def test_ground_truth_as_prediction() -> None:
     assert prediction.labels.tolist() == [1, 0]
     assert prediction.scores.tolist() == [1, 1]
     assert prediction.masks == masks
+
+
+def test_an_entry_is_read_as_it_was_written() -> None:
+    rng = np.random.default_rng(0)
+    masks = Runs.from_label_map(rng.integers(0, 4, (9, 7)))
+    before = ImagePrediction(
+        image_id="a",
+        img_id=5,
+        height=9,
+        width=7,
+        boxes=masks.boxes.astype(np.float32),
+        scores=rng.random(3),
+        labels=np.array([0, 2, 1]),
+        masks=masks,
+        mask_scores=rng.random(3),
+        soft_masks=rng.integers(0, 256, (3, 4, 4), dtype=np.uint8),
+        img_path="some/a.tif",
+    )
+    after = from_dump_entry(to_dump_entry(before))
+    assert (after.image_id, after.img_id, after.img_path) == ("a", 5, "some/a.tif")
+    assert (after.masks.to_label_map() == masks.to_label_map()).all()
+    for name in ("boxes", "scores", "labels", "mask_scores", "soft_masks"):
+        np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+    without = to_dump_entry(replace(before, mask_scores=None, soft_masks=None))
+    assert set(without["pred_instances"]) == {"bboxes", "scores", "labels", "masks"}
+
+
+def test_of_a_sample_the_truth_is_left_out_and_all_else_kept() -> None:
+    masks = np.zeros((1, 4, 5), bool)
+    masks[0, 1, 2] = True
+    sample = {
+        "img_path": "a.png",
+        "ori_shape": (4, 5),
+        "cell_type": "cort",
+        "gt_instances": {"masks": masks},
+        "pred_instances": {"masks": masks, "scores": np.ones(1)},
+    }
+    entry = to_dump_entry(sample)
+    assert "gt_instances" not in entry and entry["cell_type"] == "cort"
+    assert Runs.from_coco(entry["pred_instances"]["masks"], 4, 5).areas.tolist() == [1]
+    assert sample["pred_instances"]["masks"] is masks
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_dump_written_entry_by_entry_is_one_pickle(tmp_path: Path, count: int) -> None:
+    entries = [
+        {
+            "img_id": number,
+            "img_path": f"{number}.png",
+            "ori_shape": (4, 5),
+            "pred_instances": {
+                "bboxes": torch.zeros(0, 4),
+                "scores": np.zeros(0),
+                "labels": np.zeros(0, int),
+                "masks": [],
+            },
+        }
+        for number in range(count)
+    ]
+    assert write_predictions(tmp_path / "a.pkl", iter(entries)) == count
+    loaded = pickle.loads((tmp_path / "a.pkl").read_bytes())
+    assert [entry["img_path"] for entry in loaded] == [entry["img_path"] for entry in entries]
+    assert [one.img_id for one in load_predictions(tmp_path / "a.pkl")] == list(range(count))

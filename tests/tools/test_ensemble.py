@@ -15,7 +15,7 @@ import pytest
 from cellseg_mmdet.annotations.files import write_annotations
 from cellseg_mmdet.errors import CellsegError
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord
 
 TOOLS = Path(__file__).parents[2] / "tools"
 CELLS = Runs.from_label_map(np.array([[1, 1, 0, 2], [1, 1, 0, 2]]))

@@ -17,7 +17,7 @@ import torch
 from cellseg_mmdet.annotations.files import write_annotations
 from cellseg_mmdet.errors import CellsegError
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord
 
 TOOL = Path(__file__).parents[2] / "tools/evaluate.py"
 CELLS = Runs.from_label_map(np.array([[1, 1, 0, 2], [1, 1, 0, 2]]))

@@ -11,7 +11,7 @@ import pytest
 from cellseg_mmdet.annotations.files import write_annotations
 from cellseg_mmdet.errors import CellsegError
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord
 
 TOOL = Path(__file__).parents[2] / "tools/report.py"
 CELLS = Runs.from_label_map(np.repeat([[0, 1, 0, 2, 0]], 8, axis=0).repeat(4, axis=1))

@@ -15,7 +15,7 @@ import torch
 
 from cellseg_mmdet.annotations.files import write_annotations
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT = np.array([[1, 1, 0, 0], [1, 0, 0, 0]])

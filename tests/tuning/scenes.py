@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.structures import ImagePrediction
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord
 
 CLASSES = ("astro", "cort")
 SIZE, SIDE = 40, 4

@@ -17,8 +17,7 @@ import numpy as np
 from cellseg_mmdet.annotations.cell_csv import read_cell_table
 from cellseg_mmdet.evaluation import IMAGE_METRICS, MetricOptions, score_predictions
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.structures import ImagePrediction, from_records
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord, from_records
 
 
 def main() -> None:

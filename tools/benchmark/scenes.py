@@ -13,8 +13,7 @@ from cellseg_mmdet.converters.readers.sartorius import read_sartorius
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.evaluation.image_metric import ImagePair
 from cellseg_mmdet.masks import RoIMasks, Runs
-from cellseg_mmdet.structures import from_records
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord, from_records
 from cellseg_mmdet.synthetic import write_dataset
 
 NUM_DENSEST = 20

@@ -26,7 +26,7 @@ from cellseg_mmdet.converters.rejects import OnError, Rejected
 from cellseg_mmdet.errors import CellsegError, DataError
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.masks.parsing import parse_strings
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord
 
 CATEGORY = "nucleus"
 

@@ -27,7 +27,7 @@ from cellseg_mmdet.fileio import load_json
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.masks.parsing import parse_masks
 from cellseg_mmdet.masks.polygons import segmentations_to_runs
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord
 
 CATEGORY = "cell"
 

@@ -19,7 +19,7 @@ from cellseg_mmdet.converters.reader import READERS, shared_options
 from cellseg_mmdet.converters.rejects import OnError, Rejected
 from cellseg_mmdet.errors import CellsegError
 from cellseg_mmdet.masks.parsing import parse_strings
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord
 
 
 @dataclass

@@ -12,7 +12,7 @@ import numpy as np
 from cellseg_mmdet.converters.images import IMAGE_SUFFIXES
 from cellseg_mmdet.errors import ImageError
 from cellseg_mmdet.fileio import atomic_write
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord
 
 
 def find_picture(folder: Path, record: ImageRecord) -> Path | None:

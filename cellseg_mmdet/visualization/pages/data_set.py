@@ -14,7 +14,7 @@ from cellseg_mmdet import __version__
 from cellseg_mmdet.converters.findings import Finding, write_findings
 from cellseg_mmdet.converters.oddities import KINDS, Oddity, describe, find_oddities
 from cellseg_mmdet.errors import DataError
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord
 from cellseg_mmdet.visualization.charts.svg import (
     Axis,
     Chart,

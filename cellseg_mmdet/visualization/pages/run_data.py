@@ -23,8 +23,7 @@ from cellseg_mmdet.evaluation.scoring import records_by_image_id
 from cellseg_mmdet.postprocess import Pipeline
 from cellseg_mmdet.postprocess.score_threshold import ScoreThreshold
 from cellseg_mmdet.progress import parallel_map
-from cellseg_mmdet.structures import ImagePrediction
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord
 from cellseg_mmdet.visualization.draw.pictures import find_picture
 
 PathLike = str | os.PathLike[str]

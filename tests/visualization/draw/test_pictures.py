@@ -8,7 +8,7 @@ import pytest
 
 from cellseg_mmdet.errors import ImageError
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord
 from cellseg_mmdet.visualization.draw.pictures import find_picture, read_picture, write_picture
 
 

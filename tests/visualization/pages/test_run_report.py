@@ -13,7 +13,7 @@ from mmengine.config import Config
 from cellseg_mmdet.annotations.files import write_annotations
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures import ImageRecord
 from cellseg_mmdet.visualization.pages.run_data import SCORE_THRESHOLDS, RunData, read_run
 from cellseg_mmdet.visualization.pages.run_report import (
     worst_and_best,
