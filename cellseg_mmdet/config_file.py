@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cellseg_mmdet.errors import needs
+
 if TYPE_CHECKING:
     from mmengine.config import Config
 
@@ -15,8 +17,10 @@ def read_config(path: str | os.PathLike[str]) -> Config:
 
     Raises:
         FileNotFoundError: if there is no such file.
+        UsageError: if mmengine is not installed.
     """
-    from mmengine.config import Config
+    with needs("train"):
+        from mmengine.config import Config
 
     return Config.fromfile(path, import_custom_modules=False)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class CellsegError(Exception):
     """The root of all errors whose message is all that a user needs.
@@ -52,3 +55,25 @@ class CheckpointError(CellsegError):
 
 class UnsafeCheckpointError(CheckpointError):
     """A checkpoint that asks for more than weights and mmengine's own records."""
+
+
+@contextmanager
+def needs(extra: str) -> Iterator[None]:
+    """Say which extra of the package brings a library that is imported in the block and is not installed.
+
+    Raises:
+        UsageError: a library is missing.
+
+    Example:
+        >>> with needs("plot"):
+        ...     import no_such_library
+        Traceback (most recent call last):
+        ...
+        cellseg_mmdet.errors.UsageError: no_such_library is not installed: pip install "cellseg_mmdet[plot]" brings it
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f'{error.name} is not installed: pip install "cellseg_mmdet[{extra}]" brings it'
+        ) from error

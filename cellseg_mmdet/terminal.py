@@ -8,7 +8,7 @@ from collections.abc import Callable
 from cellseg_mmdet.errors import CellsegError
 
 
-def run_tool(main: Callable[[], int | None], *expected: type[BaseException]) -> None:
+def run_tool(main: Callable[[], int | None]) -> None:
     """Run a tool and exit with its code; what the user can mend is told in a line, without a traceback.
 
     That is a `CellsegError`, and an `OSError` with the file that it is about. Any other exception is a fault of the
@@ -16,12 +16,10 @@ def run_tool(main: Callable[[], int | None], *expected: type[BaseException]) -> 
 
     Args:
         main: the tool; None counts as success.
-        expected: more errors whose message is all that is needed.
     """
-    told: tuple[type[BaseException], ...] = (CellsegError, OSError, *expected)
     try:
         sys.exit(main())
-    except told as error:
+    except (CellsegError, OSError) as error:
         message = told_in_a_line(error)
         if message is None:
             raise

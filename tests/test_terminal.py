@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from cellseg_mmdet.errors import (
     ImageError,
     MaskError,
     UsageError,
+    needs,
 )
 from cellseg_mmdet.fileio import atomic_write
 from cellseg_mmdet.terminal import run_tool
@@ -76,9 +78,16 @@ def test_anything_else_is_a_fault_and_keeps_its_traceback(error: Exception) -> N
     assert raised.value is error
 
 
-def test_more_kinds_may_be_expected() -> None:
-    with pytest.raises(SystemExit, match="error: no module named mmengine"):
-        run_tool(raising(ImportError("no module named mmengine")), ImportError)
+def test_a_library_that_is_missing_is_a_line_that_says_what_brings_it() -> None:
+    def main() -> None:
+        with needs("plot"):
+            importlib.import_module("no_such_library")
+
+    with pytest.raises(SystemExit) as end:
+        run_tool(main)
+    assert end.value.code == (
+        'error: no_such_library is not installed: pip install "cellseg_mmdet[plot]" brings it'
+    )
 
 
 def test_interrupted() -> None:

@@ -57,4 +57,4 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    run_tool(main, ImportError)
+    run_tool(main)

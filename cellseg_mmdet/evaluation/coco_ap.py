@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cellseg_mmdet.errors import DataError
+from cellseg_mmdet.errors import DataError, needs
 from cellseg_mmdet.evaluation.image_metric import IMAGE_METRICS, ImagePair, MetricOptions, ScoreText
 from cellseg_mmdet.masks.boxes import to_xywh
 from cellseg_mmdet.structures import ImagePrediction, ImageRecord
@@ -97,7 +97,8 @@ class CocoAP:
 
     def precision(self, measured: Sequence[dict[str, Any]], kind: str) -> np.ndarray:
         """Return the precision (IoU thresholds, recalls, classes) of 'segm' or 'bbox'; -1 for a class without cells."""
-        from faster_coco_eval import COCO, COCOeval_faster
+        with needs("train"):
+            from faster_coco_eval import COCO, COCOeval_faster
 
         images = [
             {"id": index, "height": image["height"], "width": image["width"]}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellseg_mmdet.annotations.files import read_annotations
+from cellseg_mmdet.config_file import read_config
 from cellseg_mmdet.errors import DataError, UsageError
 from cellseg_mmdet.evaluation.scoring import measure_image, records_by_image_id
 from cellseg_mmdet.fileio import atomic_write, sha256_of
@@ -79,15 +80,13 @@ def read_task(
 
 def check_out(out: PathLike, config: PathLike) -> None:
     """Raise UsageError unless the config file for the result can be written there."""
-    from mmengine.config import Config
-
     path = Path(out)
     if path.suffix != ".py":
         raise UsageError(f"{out}: the name of a config file ends with .py")
     if path.exists() and not path.read_text(encoding="utf-8").startswith(f"# {_WRITTEN_BY}"):
         raise UsageError(f"{out} exists, and this tool did not write it: choose another --out")
     # The text names every file that a config inherits from, in a line of its own.
-    inherited = Config.fromfile(config, import_custom_modules=False).text.splitlines()
+    inherited = read_config(config).text.splitlines()
     if any(Path(line).resolve() == path.resolve() for line in inherited if path.name in line):
         raise UsageError(f"{config} inherits from {out}: choose another --out")
 
@@ -110,9 +109,7 @@ def write_config(out: PathLike, config: PathLike, result: Result, source: str) -
 
 
 def _steps_of(config: PathLike) -> Steps:
-    from mmengine.config import Config
-
-    return Config.fromfile(config, import_custom_modules=False).to_dict()["postprocess"]
+    return read_config(config).to_dict()["postprocess"]
 
 
 def _as_source(steps: Steps) -> list[str]:

@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, Trial, create_trial
-
-from cellseg_mmdet.errors import DataError, UsageError
+from cellseg_mmdet.errors import DataError, UsageError, needs
 from cellseg_mmdet.tuning.space import Parameter, Values
+
+with needs("tune"):
+    import optuna
+    from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+    from optuna.trial import FrozenTrial, Trial, create_trial
 
 # What a study keeps to be recognised by.
 _ABOUT = "about"

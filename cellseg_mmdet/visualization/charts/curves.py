@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cellseg_mmdet.errors import DataError, UsageError
+from cellseg_mmdet.errors import DataError, UsageError, needs
 from cellseg_mmdet.fileio import atomic_write
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -134,8 +134,9 @@ def plot_curves(
     if not keys:
         raise UsageError("the logs hold neither losses nor metrics to draw")
     # By its classes, not by pyplot: that looks for a screen, and keeps what it drew.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with needs("plot"):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
     columns = min(_COLUMNS, len(keys))
     rows = -(-len(keys) // columns)
