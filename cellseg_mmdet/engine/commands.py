@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from cellseg_mmdet import ops
-from cellseg_mmdet.config_file import evaluator_list
+from cellseg_mmdet.config_content import evaluator_list
 from cellseg_mmdet.engine.checkpoint import register_checkpoint_loaders
 from cellseg_mmdet.engine.config import (
     check_load_from,

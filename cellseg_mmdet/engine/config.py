@@ -14,7 +14,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.runner import find_latest_checkpoint
 
-from cellseg_mmdet.config_file import cell_metrics, dataset_of
+from cellseg_mmdet.config_content import cell_metrics, dataset_of
 from cellseg_mmdet.engine.distributed import adapt_model_wrapper, revert_sync_bn
 from cellseg_mmdet.errors import UsageError
 

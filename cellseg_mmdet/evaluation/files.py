@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cellseg_mmdet.annotations.cell_csv import ANY_CELL, CellTable, is_csv, read_cell_table
 from cellseg_mmdet.annotations.files import read_annotations
-from cellseg_mmdet.config_file import cell_metrics, class_names, read_config
+from cellseg_mmdet.config_content import cell_metrics, class_names, read_config
 from cellseg_mmdet.converters.images import read_image_size
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.evaluation.image_metric import MetricOptions, metric_names

@@ -15,7 +15,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.runner import load_checkpoint
 
-from cellseg_mmdet.config_file import class_names, dataset_of
+from cellseg_mmdet.config_content import class_names, dataset_of
 from cellseg_mmdet.engine import load_config, prepare_model_cfg, register_checkpoint_loaders
 from cellseg_mmdet.engine.config import enable_tta
 from cellseg_mmdet.errors import CheckpointError, UsageError

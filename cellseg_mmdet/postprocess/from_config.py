@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from cellseg_mmdet.config_file import class_names, read_config
+from cellseg_mmdet.config_content import class_names, read_config
 from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.postprocess.pipeline import Pipeline, build_pipeline
 

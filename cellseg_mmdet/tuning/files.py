@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellseg_mmdet.annotations.files import read_annotations
-from cellseg_mmdet.config_file import read_config
+from cellseg_mmdet.config_content import read_config
 from cellseg_mmdet.errors import DataError, UsageError
 from cellseg_mmdet.evaluation.scoring import measure_image, records_by_image_id
 from cellseg_mmdet.fileio import atomic_write, sha256_of

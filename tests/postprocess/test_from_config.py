@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellseg_mmdet.config_file import class_names
+from cellseg_mmdet.config_content import class_names
 from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.postprocess.from_config import pipeline_from_config
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cellseg_mmdet.config_file import dataset_of
+from cellseg_mmdet.config_content import dataset_of
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.evaluation.files import read_scoring_task
 from cellseg_mmdet.evaluation.kaggle_map import image_score
