@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench lint format clean distclean
+.PHONY: help setup demo test bench lint format rooms clean distclean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ lint: setup ## check style and types
 format: setup ## mend what ruff can mend
 	@$(VENV_PYTHON) -m ruff check --fix
 	@$(VENV_PYTHON) -m ruff format
+
+rooms: setup ## write the table of rooms in CONTRIBUTING.md anew, from tests/rooms.py
+	@$(VENV_PYTHON) -m tests.rooms
 
 clean: ## remove caches and the demo's results
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info work_dirs/demo

@@ -10,10 +10,10 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from cellseg_mmdet.converters.annotations import write_annotations
-from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.annotations.files import write_annotations
 from cellseg_mmdet.engine import load_config
 from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.structures import ImageRecord
 
 CONFIG = Path(__file__).parents[1] / "configs/mask_rcnn/mask-rcnn_r18_fpn_cpu_sartorius.py"
 NUM_ITERATIONS = 50

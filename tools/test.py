@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from cellseg_mmdet.engine.arguments import add_config_arguments, add_launcher_arguments, parse
 from cellseg_mmdet.engine.commands import run_testing
-from cellseg_mmdet.errors import USER_ERRORS
+from cellseg_mmdet.terminal import run_tool
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,8 +37,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def main(argv: list[str] | None = None) -> None:
+    run_testing(parse(build_parser(), argv))
+
+
 if __name__ == "__main__":
-    try:
-        run_testing(parse(build_parser()))
-    except USER_ERRORS as error:
-        sys.exit(f"error: {error}")
+    run_tool(main)

@@ -7,6 +7,8 @@ from pathlib import Path, PurePath
 
 from PIL import Image, UnidentifiedImageError
 
+from cellseg_mmdet.errors import ImageError
+
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 
 
@@ -20,7 +22,7 @@ def read_image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is no image that can be read.
+        ImageError: if the file is no image that can be read.
     """
     try:
         with Image.open(path) as image:
@@ -28,7 +30,7 @@ def read_image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     except FileNotFoundError:
         raise FileNotFoundError(f"no image file {path}") from None
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"{path} is not an image that can be read: {error}") from error
+        raise ImageError(f"{path} is not an image that can be read: {error}") from error
 
 
 def list_images(folder: str | os.PathLike[str]) -> dict[str, Path]:
@@ -36,7 +38,7 @@ def list_images(folder: str | os.PathLike[str]) -> dict[str, Path]:
 
     Raises:
         NotADirectoryError: if there is no such folder.
-        ValueError: if two images share a stem, such as a.png and a.tif: annotations could not tell them apart.
+        ImageError: if two images share a stem, such as a.png and a.tif: annotations could not tell them apart.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -46,7 +48,7 @@ def list_images(folder: str | os.PathLike[str]) -> dict[str, Path]:
         if not is_image(path):
             continue
         if path.stem in images:
-            raise ValueError(
+            raise ImageError(
                 f"{images[path.stem].name} and {path.name} in {root} share the name {path.stem!r}"
             )
         images[path.stem] = path

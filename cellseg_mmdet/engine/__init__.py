@@ -4,6 +4,7 @@ Importing this package, as a config's ``custom_imports`` do, registers its parts
 makes mmengine load checkpoints safely.
 """
 
+from cellseg_mmdet.engine.cell_metric import CellMetric
 from cellseg_mmdet.engine.checkpoint import (
     read_checkpoint,
     register_checkpoint_loaders,
@@ -15,6 +16,7 @@ from cellseg_mmdet.errors import CheckpointError, UnsafeCheckpointError, UsageEr
 register_checkpoint_loaders()
 
 __all__ = [
+    "CellMetric",
     "CheckpointError",
     "DumpPredictions",
     "UnsafeCheckpointError",

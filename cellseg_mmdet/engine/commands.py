@@ -12,13 +12,13 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from cellseg_mmdet import ops
+from cellseg_mmdet.config_content import evaluator_list
 from cellseg_mmdet.engine.checkpoint import register_checkpoint_loaders
 from cellseg_mmdet.engine.config import (
     check_load_from,
     enable_amp,
     enable_auto_scale_lr,
     enable_tta,
-    evaluator_list,
     keep_soft_masks,
     load_config,
     prepare_model_cfg,

@@ -14,6 +14,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.runner import find_latest_checkpoint
 
+from cellseg_mmdet.config_content import cell_metrics, dataset_of
 from cellseg_mmdet.engine.distributed import adapt_model_wrapper, revert_sync_bn
 from cellseg_mmdet.errors import UsageError
 
@@ -48,15 +49,8 @@ def share_postprocess(cfg: Config) -> None:
     if "postprocess" not in cfg:
         return
     for key in EVALUATORS:
-        for metric in evaluator_list(cfg, key):
-            if str(metric["type"]).rpartition(".")[2] == "CellMetric":
-                metric.setdefault("postprocess", copy.deepcopy(cfg.postprocess))
-
-
-def evaluator_list(cfg: Config, key: str) -> list[ConfigDict]:
-    """Return the metrics of an evaluator, which may be written as one, a list or nothing."""
-    evaluator = cfg.get(key) or []
-    return [evaluator] if isinstance(evaluator, dict) else list(evaluator)
+        for metric in cell_metrics(cfg, key):
+            metric.setdefault("postprocess", copy.deepcopy(cfg.postprocess))
 
 
 def set_work_dir(cfg: Config, work_dir: str | None) -> None:
@@ -145,15 +139,7 @@ def enable_tta(cfg: Config) -> None:
                 f"--tta needs {key}, which {cfg.filename} has not: see configs/_base_/tta.py"
             )
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
-    tested_dataset(cfg)["pipeline"] = cfg.tta_pipeline
-
-
-def tested_dataset(cfg: Config) -> ConfigDict:
-    """Return the data set of ``test_dataloader``, without wrappers such as ``RepeatDataset``; {} if there is none."""
-    dataset = (cfg.get("test_dataloader") or {}).get("dataset") or ConfigDict()
-    while "dataset" in dataset:
-        dataset = dataset["dataset"]
-    return dataset
+    dataset_of(cfg, "test_dataloader")["pipeline"] = cfg.tta_pipeline
 
 
 def set_resume(cfg: Config, resume: str | None) -> None:

@@ -10,13 +10,10 @@ import cv2
 import numpy as np
 
 from cellseg_mmdet.converters.images import IMAGE_SUFFIXES, is_image
+from cellseg_mmdet.errors import ImageError
 
 # A camera leaves few pixels saturated and few dead: these do not decide the contrast of a 16-bit image.
 _STRETCH_PERCENTILES = (0.1, 99.9)
-
-
-class ImageError(ValueError):
-    """An image file that cannot be read, or holds something else than one gray or color picture."""
 
 
 def find_images(

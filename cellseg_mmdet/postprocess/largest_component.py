@@ -8,7 +8,7 @@ import numpy as np
 
 from cellseg_mmdet.postprocess.column_runs import ColumnRuns
 from cellseg_mmdet.postprocess.step import STEPS, Step
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 
 
 @STEPS.register("LargestComponent")

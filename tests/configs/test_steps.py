@@ -19,7 +19,7 @@ from cellseg_mmdet.engine.config import enable_tta, keep_soft_masks
 from cellseg_mmdet.fusion import FusionOptions
 from cellseg_mmdet.fusion.dumps import fuse_dumps
 from cellseg_mmdet.models import UNetInstance
-from cellseg_mmdet.predictions import ImagePrediction, load_predictions
+from cellseg_mmdet.structures import ImagePrediction, load_predictions
 from tests.configs.leaves import CONFIGS, LAYOUTS, LEAVES, PIPELINE_OF, SIZE, data_of, load
 
 SMALL_MASK_RCNN = CONFIGS / "mask_rcnn/mask-rcnn_r18_fpn_cpu_dsb2018.py"

@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+import cellseg_mmdet.models  # noqa: F401  # registers the mask heads
 from cellseg_mmdet.engine import commands
 from cellseg_mmdet.engine.config import (
     enable_tta,

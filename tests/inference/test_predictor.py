@@ -15,7 +15,7 @@ from cellseg_mmdet.engine import load_config, prepare_model_cfg
 from cellseg_mmdet.errors import CheckpointError, UnsafeCheckpointError, UsageError
 from cellseg_mmdet.inference import Predictor, read_image
 from cellseg_mmdet.inference.predictor import array_pipeline
-from cellseg_mmdet.predictions import ImagePrediction, from_dump_entry
+from cellseg_mmdet.structures import ImagePrediction, from_dump_entry
 
 CONFIG = Path(__file__).parents[2] / "configs/mask_rcnn/mask-rcnn_r18_fpn_demo_synthetic.py"
 CLASSES = ("one", "two", "three")

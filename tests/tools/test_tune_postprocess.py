@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cellseg_mmdet.converters.annotations import write_annotations
+from cellseg_mmdet.annotations.files import write_annotations
 from tests.tuning.scenes import images, write_dump
 
 TOOLS = Path(__file__).parents[2] / "tools"

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cellseg_mmdet.converters.annotations import read_annotations, write_annotations
-from cellseg_mmdet.converters.records import ImageRecord
-from cellseg_mmdet.converters.sartorius import read_sartorius
+from cellseg_mmdet.annotations.files import read_annotations, write_annotations
+from cellseg_mmdet.converters.readers.sartorius import read_sartorius
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.evaluation.image_metric import ImagePair
 from cellseg_mmdet.masks import RoIMasks, Runs
-from cellseg_mmdet.predictions import from_records
+from cellseg_mmdet.structures import ImageRecord, from_records
 from cellseg_mmdet.synthetic import write_dataset
 
 NUM_DENSEST = 20

@@ -9,7 +9,8 @@ from mmdet.datasets.transforms import LoadAnnotations
 from mmdet.registry import TRANSFORMS
 from mmdet.structures.mask import BaseInstanceMasks
 
-from cellseg_mmdet.converters.annotations import is_polygons, segmentations_to_runs
+from cellseg_mmdet.errors import DataError, MaskError
+from cellseg_mmdet.masks.polygons import is_polygons, segmentations_to_runs
 from cellseg_mmdet.masks.roi_masks import RoIMasks
 
 # For mmdet's isinstance checks; `masks` itself knows nothing of mmdet.
@@ -42,9 +43,11 @@ class LoadRoIAnnotations(LoadAnnotations):
             ],
             dtype=bool,
         )
-        results["gt_masks"] = RoIMasks.from_runs(
-            segmentations_to_runs(masks, height, width, where=where)
-        )
+        try:
+            runs = segmentations_to_runs(masks, height, width)
+        except MaskError as error:
+            raise DataError(f"{where}: {error}") from error
+        results["gt_masks"] = RoIMasks.from_runs(runs)
 
 
 def _usable(mask: Any) -> Any:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cellseg_mmdet.datasets import DarkBackground, StretchContrast
+from cellseg_mmdet.errors import ConfigError
 
 
 def test_percentiles_become_black_and_white():
@@ -31,7 +32,7 @@ def test_an_even_image_stays():
 def test_other_types_and_ranges_are_refused():
     with pytest.raises(TypeError, match="uint16"):
         StretchContrast()({"img": np.zeros((4, 5, 3), np.uint16)})
-    with pytest.raises(ValueError, match="percentiles must be"):
+    with pytest.raises(ConfigError, match="percentiles must be"):
         StretchContrast((90, 10))
 
 

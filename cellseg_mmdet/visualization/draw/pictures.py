@@ -1,0 +1,56 @@
+"""Image files of a data set, and pictures to write."""
+
+from __future__ import annotations
+
+import os
+from glob import escape
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from cellseg_mmdet.converters.images import IMAGE_SUFFIXES
+from cellseg_mmdet.errors import ImageError
+from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.structures import ImageRecord
+
+
+def find_picture(folder: Path, record: ImageRecord) -> Path | None:
+    """Return the image file of a record, None if it is not in the folder.
+
+    A csv file says no more than the name without a suffix: its image may be one of any suffix, in the folder itself or
+    in ``<name>/images``.
+    """
+    named = folder / record.file_name
+    if named.is_file():
+        return named
+    places = (folder, folder / named.stem / "images")
+    found = (path for place in places for path in sorted(place.glob(f"{escape(named.stem)}.*")))
+    return next((path for path in found if path.suffix.lower() in IMAGE_SUFFIXES), None)
+
+
+def read_picture(folder: Path, record: ImageRecord) -> np.ndarray:
+    """Read the image of a record as mmdet reads it: uint8 BGR (H, W, 3).
+
+    Raises:
+        FileNotFoundError: if it is not in the folder.
+        ImageError: if it cannot be read.
+    """
+    path = find_picture(folder, record)
+    if path is None:
+        raise FileNotFoundError(f"{folder} has no image {record.file_name}")
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ImageError(f"{path} is not an image that can be read")
+    return image
+
+
+def write_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:
+    """Write a picture whole or not at all, in the format that the suffix names.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    with atomic_write(path) as temporary:
+        if not cv2.imwrite(str(temporary), picture):
+            raise OSError(f"{path}: the picture could not be written")
