@@ -6,28 +6,27 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cellseg_mmdet import config_files
 from cellseg_mmdet.postprocess.pipeline import Pipeline, build_pipeline
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
 
-def read_config(path: str | os.PathLike[str]) -> Config:
-    """Read a config file; needs mmengine, but no model: what it imports is left alone.
+def read_config(config: str | os.PathLike[str]) -> Config:
+    """Read a config, a file or the name of a shipped one; needs mmengine, but no model: what it imports is left alone.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        UsageError: there is no such file and no such name.
     """
-    from mmengine.config import Config
-
-    return Config.fromfile(path, import_custom_modules=False)
+    return config_files.read_config(config, import_custom_modules=False)
 
 
 def pipeline_from_config(config: Config | str | os.PathLike[str]) -> Pipeline:
-    """Build the ``postprocess`` list of a config, or of a config file.
+    """Build the ``postprocess`` list of a config, of a config file, or of a shipped config by its name.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        UsageError: there is no such file and no such name.
         ValueError: if the config has no ``postprocess`` list, or one with a fault.
     """
     if isinstance(config, str | os.PathLike):

@@ -7,12 +7,13 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from cellseg_mmdet.config_files import as_base
 from cellseg_mmdet.converters.annotations import read_annotations
 from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.evaluation.scoring import measure_image, records_by_image_id
 from cellseg_mmdet.fileio import atomic_write, sha256_of
-from cellseg_mmdet.postprocess.from_config import pipeline_from_config
+from cellseg_mmdet.postprocess.from_config import pipeline_from_config, read_config
 from cellseg_mmdet.predictions import ImagePrediction, load_predictions
 from cellseg_mmdet.tuning.result import Result
 from cellseg_mmdet.tuning.space import Steps, find_parameters
@@ -80,15 +81,13 @@ def read_task(
 
 def check_out(out: PathLike, config: PathLike) -> None:
     """Raise UsageError unless the config file for the result can be written there."""
-    from mmengine.config import Config
-
     path = Path(out)
     if path.suffix != ".py":
         raise UsageError(f"{out}: the name of a config file ends with .py")
     if path.exists() and not path.read_text(encoding="utf-8").startswith(f"# {_WRITTEN_BY}"):
         raise UsageError(f"{out} exists, and this tool did not write it: choose another --out")
     # The text names every file that a config inherits from, in a line of its own.
-    inherited = Config.fromfile(config, import_custom_modules=False).text.splitlines()
+    inherited = read_config(config).text.splitlines()
     if any(Path(line).resolve() == path.resolve() for line in inherited if path.name in line):
         raise UsageError(f"{config} inherits from {out}: choose another --out")
 
@@ -101,7 +100,7 @@ def write_config(out: PathLike, config: PathLike, result: Result, source: str) -
         config: what it inherits from.
         source: what the numbers were searched on, for the comment at its top.
     """
-    base = Path(os.path.relpath(Path(config).resolve(), Path(out).parent.resolve())).as_posix()
+    base = as_base(config, Path(out).parent)
     about = f"{_WRITTEN_BY}: the best numbers of {result.num_trials} tried on\n{source}."
     tables = f"{result.score_table()}\n{result.verdict()}\n\n{result.number_table()}"
     comment = [f"# {line}".rstrip() for line in f"{about}\n\n{tables}".splitlines()]
@@ -111,9 +110,7 @@ def write_config(out: PathLike, config: PathLike, result: Result, source: str) -
 
 
 def _steps_of(config: PathLike) -> Steps:
-    from mmengine.config import Config
-
-    return Config.fromfile(config, import_custom_modules=False).to_dict()["postprocess"]
+    return read_config(config).to_dict()["postprocess"]
 
 
 def _as_source(steps: Steps) -> list[str]:
