@@ -39,6 +39,10 @@ def config_path(config: str | os.PathLike[str]) -> Path:
 
     Raises:
         UsageError: there is neither such a file nor such a name; similar names are given.
+
+    Example:
+        >>> config_path("unet_cpu_sartorius").name
+        'unet_cpu_sartorius.py'
     """
     if Path(config).is_file():
         return Path(config)

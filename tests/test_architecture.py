@@ -1,4 +1,4 @@
-"""The walls of the house: which part may import which."""
+"""Which part of the package may import which."""
 
 from __future__ import annotations
 

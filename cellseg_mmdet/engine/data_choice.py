@@ -28,6 +28,11 @@ class DataChoice:
         data: folder that holds the data sets, in place of the config's ``data/``.
         fold: number of the fold that is held out.
         split: what a test predicts: ``'val'``, the held-out part, or ``'test'``.
+
+    Example:
+        >>> from cellseg_mmdet.engine import load_config
+        >>> load_config("unet_cpu_sartorius", data=DataChoice(fold=1)).val_evaluator.ann_file
+        'data/sartorius/annotations/val_fold1.json'
     """
 
     data: str | None = None
