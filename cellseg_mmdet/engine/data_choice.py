@@ -30,9 +30,11 @@ class DataChoice:
         split: what a test predicts: ``'val'``, the held-out part, or ``'test'``.
 
     Example:
-        >>> from cellseg_mmdet.engine import load_config
-        >>> load_config("unet_cpu_sartorius", data=DataChoice(fold=1)).val_evaluator.ann_file
-        'data/sartorius/annotations/val_fold1.json'
+        >>> from mmengine.config import Config
+        >>> cfg = Config({"fold": 0, "val_evaluator": {"ann_file": "data/val_fold0.json"}})
+        >>> choose_data(cfg, DataChoice(fold=1))
+        >>> cfg.val_evaluator.ann_file
+        'data/val_fold1.json'
     """
 
     data: str | None = None

@@ -62,8 +62,8 @@ class TestEveryLeaf:
             assert cfg.test_evaluator.ann_file == root + layout.test
         else:  # nobody annotated these images, nothing can score them
             assert cfg.test_evaluator == []
-        assert "fold0" not in cfg.pretty_text
-        assert "'data/" not in cfg.pretty_text
+        assert "fold0" not in str(cfg.to_dict())
+        assert "'data/" not in str(cfg.to_dict())
 
     def test_tests_on_the_held_out_fold(self, path):
         cfg = load(path)
