@@ -6,23 +6,21 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cellseg_mmdet import config_files
 from cellseg_mmdet.errors import needs
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
 
-def read_config(path: str | os.PathLike[str]) -> Config:
-    """Read a config file; what it imports is left alone.
+def read_config(config: str | os.PathLike[str]) -> Config:
+    """Read a config, a file or the name of a shipped one; what it imports is left alone.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        UsageError: if mmengine is not installed.
+        UsageError: there is no such file and no such name, or mmengine is not installed.
     """
     with needs("train"):
-        from mmengine.config import Config
-
-    return Config.fromfile(path, import_custom_modules=False)
+        return config_files.read_config(config, import_custom_modules=False)
 
 
 def dataset_of(config: Mapping[str, Any], loader: str) -> Any:

@@ -279,6 +279,8 @@ def draw_comparisons(
     for prediction in predictions:
         record = records_by_id[prediction.image_id]
         image = cv2.imread(str(image_dir / record.file_name))
+        if image is None:
+            raise StepError(f"step 'score': {image_dir / record.file_name} cannot be read")
         title = f"{record.cell_type or 'image'} {prediction.image_id}"
         picture = draw_comparison(image, record.masks, prediction.masks, title=title)
         write_picture(out_dir / f"{prediction.image_id}.png", picture)

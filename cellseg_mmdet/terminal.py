@@ -1,4 +1,4 @@
-"""One voice for every command line."""
+"""How command lines end: their exit code, and errors of the user's input in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The walls of the house: which room may import which; the rule is in `tests/rooms.py`."""
+"""Which part of the package may import which; the rule is in `tests/rooms.py`."""
 
 from __future__ import annotations
 

@@ -82,6 +82,7 @@ def configured(data: Path, work_dir: Path, *, stock: bool) -> Config:
     return cfg
 
 
+@pytest.mark.slow
 def test_losses_of_a_training_are_those_of_mmdets_masks(data: Path, tmp_path: Path) -> None:
     ours = losses(data, tmp_path / "ours", stock=False)
     stock = losses(data, tmp_path / "stock", stock=True)

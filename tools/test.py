@@ -7,12 +7,13 @@ import argparse
 
 from cellseg_mmdet.engine.arguments import add_config_arguments, add_launcher_arguments, parse
 from cellseg_mmdet.engine.commands import run_testing
+from cellseg_mmdet.engine.data_choice import add_data_arguments
 from cellseg_mmdet.terminal import run_tool
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="config file")
+    parser.add_argument("config", help="config file, or the name of a shipped one")
     parser.add_argument("checkpoint", help="checkpoint file or URL")
     parser.add_argument("--out", metavar="PREDS.pkl", help="write the raw predictions to this file")
     parser.add_argument(
@@ -32,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--wait-time", type=float, default=2, help="seconds between two images shown (default: 2)"
     )
+    add_data_arguments(parser, split=True)
     add_launcher_arguments(parser)
     add_config_arguments(parser)
     return parser

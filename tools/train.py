@@ -7,12 +7,13 @@ import argparse
 
 from cellseg_mmdet.engine.arguments import add_config_arguments, add_launcher_arguments, parse
 from cellseg_mmdet.engine.commands import run_training
+from cellseg_mmdet.engine.data_choice import add_data_arguments
 from cellseg_mmdet.terminal import run_tool
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="config file")
+    parser.add_argument("config", help="config file, or the name of a shipped one")
     parser.add_argument(
         "--amp", action="store_true", help="train with automatic mixed precision (needs a GPU)"
     )
@@ -28,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="CHECKPOINT",
         help="continue from this checkpoint; without a value, from the newest one in the work dir",
     )
+    add_data_arguments(parser)
     add_launcher_arguments(parser)
     add_config_arguments(parser)
     return parser

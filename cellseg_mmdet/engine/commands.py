@@ -25,6 +25,7 @@ from cellseg_mmdet.engine.config import (
     set_resume,
     set_work_dir,
 )
+from cellseg_mmdet.engine.data_choice import DataChoice
 from cellseg_mmdet.engine.distributed import process_group
 from cellseg_mmdet.engine.prediction_dump import check_output
 from cellseg_mmdet.errors import UsageError
@@ -96,7 +97,7 @@ def testing_config(args: Namespace) -> Config:
 def _common_config(args: Namespace) -> Config:
     setup_cache_size_limit_of_dynamo()
     register_checkpoint_loaders(trust=args.trust_checkpoint)
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options, DataChoice.from_arguments(args))
     cfg.launcher = args.launcher
     set_work_dir(cfg, args.work_dir)
     return cfg

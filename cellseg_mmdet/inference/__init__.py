@@ -1,7 +1,8 @@
 """A trained model on pictures of any kind: one, or all of a folder."""
 
+from cellseg_mmdet.errors import ImageError
 from cellseg_mmdet.inference.folder import InferenceSummary, infer_images
-from cellseg_mmdet.inference.images import ImageError, find_images, read_image
+from cellseg_mmdet.inference.images import find_images, read_image
 from cellseg_mmdet.inference.predictor import Predictor
 
 __all__ = [

@@ -10,11 +10,12 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from cellseg_mmdet.errors import ImageError
 from cellseg_mmdet.export import Writer, opened
 from cellseg_mmdet.export.coco import CocoWriter
 from cellseg_mmdet.export.overlay import OverlayWriter
 from cellseg_mmdet.export.submission import SubmissionWriter
-from cellseg_mmdet.inference.images import ImageError, read_image
+from cellseg_mmdet.inference.images import read_image
 from cellseg_mmdet.progress import progress_bar
 from cellseg_mmdet.structures import ImagePrediction
 

@@ -1,7 +1,7 @@
 """mmcv's operators without a compiler: what ``mmcv._ext`` holds, in numba and torch.
 
-``install`` is called where the package is imported; it loads nothing until mmcv asks for an operator. This room
-imports nothing of ours.
+``install`` is called where the package is imported; it loads nothing until mmcv asks for an operator. This
+package imports nothing else of ours.
 
 Example:
     >>> in_use() in ("portable", "compiled", "")

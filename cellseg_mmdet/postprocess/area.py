@@ -1,4 +1,4 @@
-"""Drop what is too small or too large to be a cell."""
+"""Drop instances whose area is too small or too large."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fill what a mask surrounds."""
+"""Fill the holes of masks."""
 
 from __future__ import annotations
 

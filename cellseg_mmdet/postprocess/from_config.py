@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def pipeline_from_config(config: Config | str | os.PathLike[str]) -> Pipeline:
-    """Build the ``postprocess`` list of a config, or of a config file.
+    """Build the ``postprocess`` list of a config, of a config file, or of a shipped config by its name.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        UsageError: there is no such file and no such name.
         ConfigError: if the config has no ``postprocess`` list, or one with a fault.
     """
     if isinstance(config, str | os.PathLike):

@@ -1,4 +1,4 @@
-"""Keep a mask in one piece."""
+"""Keep the largest connected component of each mask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores that also say how sure the model is of the mask."""
+"""Scores multiplied by the mean probability of the mask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drop what the model is not sure of."""
+"""Drop instances with a low score."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from cellseg_mmdet.annotations.files import read_annotations
 from cellseg_mmdet.config_content import read_config
+from cellseg_mmdet.config_files import as_base
 from cellseg_mmdet.errors import DataError, UsageError
 from cellseg_mmdet.evaluation.scoring import measure_image, records_by_image_id
 from cellseg_mmdet.fileio import atomic_write, sha256_of
@@ -99,7 +100,7 @@ def write_config(out: PathLike, config: PathLike, result: Result, source: str) -
         config: what it inherits from.
         source: what the numbers were searched on, for the comment at its top.
     """
-    base = Path(os.path.relpath(Path(config).resolve(), Path(out).parent.resolve())).as_posix()
+    base = as_base(config, Path(out).parent)
     about = f"{_WRITTEN_BY}: the best numbers of {result.num_trials} tried on\n{source}."
     tables = f"{result.score_table()}\n{result.verdict()}\n\n{result.number_table()}"
     comment = [f"# {line}".rstrip() for line in f"{about}\n\n{tables}".splitlines()]

@@ -92,6 +92,7 @@ def test_batch_gives_what_single_images_give(predictor: Predictor, image_file: P
         assert_same(together, predictor.predict({name: pixels})[0])
 
 
+@pytest.mark.slow
 def test_views_are_merged_to_what_one_finds(checkpoint: Path, image_file: Path) -> None:
     def tta_of(*flips: float) -> dict[str, object]:
         resize = [{"type": "Resize", "scale_factor": 1.5}]

@@ -26,7 +26,7 @@ from cellseg_mmdet.models import CellTTAModel, RoIFCNMaskHead
 from cellseg_mmdet.models.tta import in_image
 from cellseg_mmdet.structures import ImagePrediction, from_dump_entry
 
-CONFIG = Path(__file__).parents[2] / "configs/_base_/tta.py"
+CONFIG = Path(__file__).parents[2] / "configs/_base_/parts/cell_data.py"
 HEIGHT, WIDTH = 60, 90
 SIDE = 14  # rows and columns of a predicted mask
 HEAD = dict(num_convs=0, in_channels=1, conv_out_channels=1, num_classes=2)

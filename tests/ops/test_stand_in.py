@@ -11,6 +11,8 @@ import torch
 from cellseg_mmdet.ops import compiled_file, dispatch, stand_in
 from cellseg_mmdet.ops.dispatch import OperatorMissingError
 
+pytestmark = pytest.mark.slow  # every test starts a Python
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -120,6 +120,7 @@ print(nms(torch.tensor([[0.0, 0, 2, 2], [0, 0, 2, 2]]), torch.tensor([1.0, 2.0])
 """
 
 
+@pytest.mark.slow
 def test_kernels_run_where_no_folder_can_be_written():
     command = [sys.executable, "-c", READ_ONLY]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

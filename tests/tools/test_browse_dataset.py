@@ -104,6 +104,7 @@ def test_same_seed_gives_the_same_samples(tiny_run) -> None:
     assert (once != other).any()
 
 
+@pytest.mark.slow
 def test_annotations_of_wrapped_and_joined_data_sets(tiny_run) -> None:
     plain = training_set(tiny_run)
     records = annotated_images(plain)

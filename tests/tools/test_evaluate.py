@@ -200,6 +200,7 @@ def test_faults_of_the_command(arguments: tuple[str, ...], message: str) -> None
         evaluate(*arguments)
 
 
+@pytest.mark.slow
 def test_as_a_command_without_torch() -> None:
     Path("sitecustomize.py").write_text(
         "import sys\n"

@@ -11,6 +11,7 @@ from cellseg_mmdet.errors import UsageError
 TOOL = Path(__file__).parents[2] / "tools/plot_curves.py"
 
 
+@pytest.mark.slow
 def test_log_of_a_real_training(tiny_run, checkpoint: Path, tmp_path: Path, capsys) -> None:
     plot = tmp_path / "plots" / "curves.png"
     main = runpy.run_path(str(TOOL))["main"]

@@ -36,6 +36,7 @@ def run(tool: str, *arguments: str) -> None:
     runpy.run_path(str(TOOLS / f"{tool}.py"))["main"]([*arguments])
 
 
+@pytest.mark.slow
 def test_a_config_with_better_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     run("tune_postprocess", *ARGUMENTS, *ONLY, "--trials", "25", "--jobs", "2")
     out = capsys.readouterr().out

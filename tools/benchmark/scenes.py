@@ -18,6 +18,7 @@ from cellseg_mmdet.synthetic import write_dataset
 
 NUM_DENSEST = 20
 ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "work_dirs" / "bench"  # whatever the current folder is
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,9 @@ def find(data: Path | None) -> Path | None:
         if not (data / "train.csv").is_file():
             raise UsageError(f"--data {data}: no train.csv there; train.csv and train/ are needed")
         return data
-    real = Path(os.environ.get("CELLSEG_REAL_DATA", ROOT.parent / "shared" / "data")) / "sartorius"
-    places = (ROOT / "data" / "sartorius", real)
+    places = [ROOT / "data" / "sartorius"]
+    if real := os.environ.get("CELLSEG_REAL_DATA"):
+        places.append(Path(real) / "sartorius")
     return next((folder for folder in places if (folder / "train.csv").is_file()), None)
 
 

@@ -1,4 +1,4 @@
-"""The same looks for all images: cells bright on a dark ground, in the whole range of values."""
+"""Normalisation of images: bright cells on a dark background, contrast stretched to 0..255."""
 
 from __future__ import annotations
 

@@ -170,9 +170,10 @@ class CopyPasteCells(CellTransform):
             alpha = paste.cell.mask.astype(np.float32)
             if self.feather_px:
                 # Inwards only: outside its mask a cell changes nothing.
-                alpha *= cv2.GaussianBlur(
+                feather: np.ndarray = cv2.GaussianBlur(
                     alpha, (0, 0), self.feather_px, borderType=cv2.BORDER_CONSTANT
                 )
+                alpha *= feather
             alpha = alpha.reshape(alpha.shape + (1,) * (image.ndim - 2))
             below = image[paste.window].astype(np.float32)
             mixed = below + alpha * (paste.cell.image - below)

@@ -68,6 +68,6 @@ class ElasticDeformation(CellTransform):
         size = math.ceil(height / step), math.ceil(width / step), 2
         noise = np.random.uniform(-1, 1, size).astype(np.float32)
         smooth = cv2.GaussianBlur(noise, (0, 0), self.sigma_px / step)
-        field = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_CUBIC)
+        field: np.ndarray = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_CUBIC)
         strength = np.sqrt(np.mean(field**2, axis=(0, 1)))
         return (field * (self.alpha_px / strength)).transpose(2, 0, 1)

@@ -73,7 +73,7 @@ class RandomScaleCrop(CellTransform):
             raise ConfigError(f"scales are (long, short) sides in pixels; got {scales}")
         self.crop_size_hw = crop_size_hw
         self.scale_range = scale_range
-        self.scales = scales
+        self.scales = [(long, short) for long, short in scales or ()]
         self.min_area_px = min_area_px
         self.num_tries = num_tries
 
@@ -100,11 +100,11 @@ class RandomScaleCrop(CellTransform):
 
     @cache_randomness
     def _random_window(self, height: int, width: int) -> _Window:
-        if self.scales:
-            scale = tuple(self.scales[np.random.randint(len(self.scales))])
-        else:
+        if self.scale_range:
             factor = np.random.uniform(*self.scale_range)
             scale = int(width * factor), int(height * factor)
+        else:
+            scale = self.scales[np.random.randint(len(self.scales))]
         new_width, new_height = mmcv.rescale_size((width, height), scale)
         y1, y2, out_height = _random_interval(height, new_height, self.crop_size_hw[0])
         x1, x2, out_width = _random_interval(width, new_width, self.crop_size_hw[1])

@@ -264,6 +264,7 @@ def test_wrong_losses(losses):
         UNetInstance(dict(type="UNet"), losses)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda path: path.stem)
 def test_a_step_lowers_the_loss_of_every_config(path):
     cfg = copy.deepcopy(load_config(path))

@@ -115,7 +115,7 @@ def test_config_is_parsed_once(workspace: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(Config, "fromfile", counting)
     read_run("preds.pkl", "val.json", "config.py")
-    assert parsed == ["config.py"]
+    assert parsed == [Path("config.py")]
 
 
 def test_page_holds_all_it_shows(run: RunData) -> None:

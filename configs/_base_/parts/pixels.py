@@ -1,11 +1,5 @@
 # Parts for U-Nets; a leaf names this file as a second base and puts them into its pipelines and evaluators.
-load_image = dict(type="LoadImageFromFile")
-load_cells = dict(type="LoadRoIAnnotations", with_bbox=True, with_mask=True)
 pack_targets = dict(type="PackPixelTargets")
-pack_image = dict(
-    type="PackDetInputs",
-    meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "cell_type"),
-)
 
 pixel_evaluator = dict(metric=["kaggle_map", "dice", "iou"])
 
