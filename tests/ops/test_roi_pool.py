@@ -1,72 +1,98 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
-from mmcv.ops import DeformRoIPool, RoIPool, deform_roi_pool, roi_align, roi_pool
+from hypothesis import given, settings
 
-pytestmark = pytest.mark.usefixtures("portable", "threads")
-
-
-def picture(*shape: int, dtype=torch.float64) -> torch.Tensor:
-    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(0))
+from cellseg_mmdet.ops.cpu.roi_pool import roi_pool_backward
+from tests.ops import reference_rois
+from tests.ops.rois_scenes import Scene, pool, scenes
 
 
-def test_bins_hold_their_largest_pixel():
-    pixels = torch.arange(36.0).view(1, 1, 6, 6)
-    # Pixels 0 to 3 of each axis, in two bins of two.
-    assert RoIPool(2)(pixels, torch.tensor([[0.0, 0, 0, 3, 3]])).tolist() == [[[[7, 9], [19, 21]]]]
+def ramp(*rois: list[float], bins_hw: tuple[int, int] = (1, 1)) -> Scene:
+    """A 6 x 8 map of the value 8 y + x, which is also a pixel's place."""
+    return Scene(torch.arange(48.0).reshape(1, 1, 6, 8), torch.tensor(rois), bins_hw, 1.0, 0)
 
 
-def test_a_bin_outside_is_zero_and_gives_no_gradient():
-    pixels = picture(1, 2, 4, 4).requires_grad_()
-    pooled = roi_pool(pixels, torch.tensor([[0.0, 10, 10, 14, 14], [0, 3, 3, 1, 1]]), 2)
-    pooled.sum().backward()
-    assert not pooled.any()
-    assert not pixels.grad.any()
-
-
-def test_maxima_have_the_slopes_of_their_pixels():
-    pixels = picture(2, 2, 6, 5).requires_grad_()
-    rois = torch.tensor([[1, 0.3, 0.2, 4.1, 5.6], [0, -3, -3, 9, 9]], dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda x: roi_pool(x, rois, 2, 0.5), [pixels])
-
-
-def test_negative_pixels_have_a_maximum_too():
-    assert (roi_pool(-torch.ones(1, 1, 4, 4), torch.tensor([[0.0, 0, 0, 3, 3]]), 2) == -1).all()
-
-
-@pytest.mark.parametrize("ratio", [0, 2])
-def test_without_shifts_deformable_pooling_is_roi_align(ratio):
-    pixels = picture(2, 3, 9, 8)
-    rois = torch.tensor([[1, 0.3, 0.2, 4.1, 5.6], [0, -3, -3, 9, 9]], dtype=torch.float64)
-    expected = roi_align(pixels, rois, 3, 0.5, ratio)
-    torch.testing.assert_close(deform_roi_pool(pixels, rois, None, 3, 0.5, ratio), expected)
-    zero = pixels.new_zeros(2, 2, 3, 3)
-    torch.testing.assert_close(DeformRoIPool(3, 0.5, ratio)(pixels, rois, zero), expected)
-
-
-def test_a_shift_moves_a_bin_by_its_share_of_the_roi():
-    ramp = torch.arange(20.0).expand(1, 1, 20, 20).contiguous()
-    rois = torch.tensor([[0.0, 4, 4, 8, 8]])
-    shifts = torch.zeros(1, 2, 2, 2)
-    shifts[0, 0, 0, 1] = 5  # along x, of the upper right bin: 5 x gamma 0.1 x 4 pixels
-    pooled = deform_roi_pool(ramp, rois, shifts, 2, 1.0, 2)
-    torch.testing.assert_close(pooled[0, 0], torch.tensor([[4.5, 8.5], [4.5, 6.5]]))
-
-
-def test_gradients_of_pixels_and_shifts_are_the_slopes():
-    pixels = picture(2, 2, 7, 6).requires_grad_()
-    rois = torch.tensor([[1, 0.3, 0.2, 4.1, 5.6], [0, 1, 1, 4, 3]], dtype=torch.float64)
-    shifts = (0.3 * picture(2, 2, 2, 2)).requires_grad_()
-    assert torch.autograd.gradcheck(
-        lambda x, o: deform_roi_pool(x, rois, o, 2, 1.0, 2, 0.5), [pixels, shifts]
+def gradient_of(scene: Scene, weights: torch.Tensor, argmax: torch.Tensor) -> torch.Tensor:
+    gradient = torch.zeros_like(scene.features)
+    roi_pool_backward(
+        weights, scene.rois, argmax, gradient, *scene.bins_hw, spatial_scale=scene.scale
     )
+    return gradient
 
 
-@pytest.mark.parametrize("function", [roi_pool, lambda x, r, n: deform_roi_pool(x, r, None, n)])
-def test_no_roi_and_rois_that_cannot_be(function):
-    assert function(torch.rand(1, 3, 8, 8), torch.zeros(0, 5), 2).shape == (0, 3, 2, 2)
-    with pytest.raises(ValueError, match="RoI 0 is of image 1"):
-        function(torch.rand(1, 3, 8, 8), torch.tensor([[1.0, 0, 0, 1, 1]]), 2)
-    with pytest.raises(ValueError, match="has to be finite"):
-        function(torch.rand(1, 3, 8, 8), torch.tensor([[0, 0, float("inf"), 1, 1]]), 2)
+def test_by_hand() -> None:
+    scene = ramp([0, 1, 1, 4, 4], bins_hw=(2, 2))  # pixels 1 ... 4, two to a bin
+    output, argmax = pool(scene)
+    assert output[0, 0].tolist() == [[18, 20], [34, 36]]
+    assert torch.equal(argmax, output.int())
+    gradient = gradient_of(scene, torch.tensor([[[[1.0, 2], [3, 4]]]]), argmax)
+    assert gradient.flatten()[[18, 20, 34, 36]].tolist() == [1, 2, 3, 4] and gradient.sum() == 10
+
+
+@settings(deadline=None, max_examples=60)
+@given(scenes())
+def test_as_the_slow_reference(scene: Scene) -> None:
+    output, argmax = pool(scene)
+    features = scene.features.clone().requires_grad_()
+    expected = reference_rois.roi_pool(features, scene.rois, scene.bins_hw, scene.scale)
+    assert torch.equal(output, expected)
+    if expected.requires_grad:
+        weights = torch.randn_like(output)
+        (gradient,) = torch.autograd.grad((expected * weights).sum(), features)
+        assert torch.allclose(gradient_of(scene, weights, argmax), gradient)
+
+
+def test_no_pixel_no_value_and_no_gradient() -> None:
+    scene = ramp([0, -50, -50, -40, -40], [0, 4, 4, 1, 1])
+    output, argmax = pool(scene)
+    assert output.flatten().tolist() == [0, 0] and argmax.flatten().tolist() == [-1, -1]
+    assert not gradient_of(scene, torch.ones(2, 1, 1, 1), argmax).any()
+
+
+def test_an_absurd_box_is_the_whole_map() -> None:
+    output, _ = pool(ramp([0, -1e30, -1e30, 1e30, 1e30]))
+    assert output.item() == 47
+
+
+def test_nan_is_passed_over_unless_there_is_nothing_else() -> None:
+    scene = ramp([0, 0, 0, 1, 0], [0, 0, 0, 0, 0])
+    scene.features[0, 0, 0, 0] = math.nan
+    output, _ = pool(scene)
+    assert output[0].item() == 1 and math.isnan(output[1].item())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_short_floats(dtype: torch.dtype) -> None:
+    scene = ramp([0, 1, 1, 4, 4])
+    scene = replace(scene, features=scene.features.to(dtype), rois=scene.rois.to(dtype))
+    output, argmax = pool(scene)
+    assert output.dtype is dtype and output.item() == argmax.item() == 36
+
+
+def test_the_same_for_every_number_of_threads() -> None:
+    generator = torch.Generator().manual_seed(0)
+    low = torch.rand(40, 2, generator=generator) * 20
+    rois = torch.cat([torch.zeros(40, 1), low, low + 6], dim=1)
+    scene = Scene(torch.randn(1, 33, 24, 24, generator=generator), rois, (2, 3), 1.0, 0)
+    before, results = torch.get_num_threads(), []
+    for threads in (1, 2, 4):
+        torch.set_num_threads(threads)
+        output, argmax = pool(scene)
+        results.append((output, gradient_of(scene, output, argmax)))
+    torch.set_num_threads(before)
+    assert all(torch.equal(results[0][0], other[0]) for other in results)
+    assert all(torch.equal(results[0][1], other[1]) for other in results)
+
+
+@pytest.mark.parametrize(
+    ("roi", "message"),
+    [([3, 0, 0, 1, 1], "RoI 0 is .*from 0 to 0"), ([0, 0, math.nan, 1, 1], "RoI 0 is .*finite")],
+)
+def test_a_region_that_is_none_is_named(roi: list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        pool(ramp(roi))

@@ -53,7 +53,7 @@ def some_work() -> tuple[torch.Tensor, torch.Tensor]:
     output = torch.zeros(400, 8, 7, 7)
     empty = torch.zeros(0)
     roi_align_forward(pixels, rois, output, empty, empty, 7, 7, 1.0, 0, 1, True)
-    return output, nms(boxes, torch.rand(400, generator=generator), 0.5)
+    return output, nms(boxes, torch.rand(400, generator=generator), 0.5, 0)
 
 
 def test_python_threads_may_enter_at_once():
@@ -116,7 +116,7 @@ for name in ("_InTreeCacheLocatorFsAgnostic", "_ZipCacheLocator"):
         locator.from_function = classmethod(lambda *_: None)
 import torch
 from cellseg_mmdet.ops.cpu.nms import nms
-print(nms(torch.tensor([[0.0, 0, 2, 2], [0, 0, 2, 2]]), torch.tensor([1.0, 2.0]), 0.5).tolist())
+print(nms(torch.tensor([[0.0, 0, 2, 2], [0, 0, 2, 2]]), torch.tensor([1.0, 2.0]), 0.5, 0).tolist())
 """
 
 

@@ -46,25 +46,26 @@ def match(count: int) -> Work:
     return lambda module: module.nms_match(detections, iou_threshold=0.7)
 
 
-def align(count: int, channels: int, side: int, bins: int, backward: bool) -> Work:
+def align(
+    count: int, channels: int, side: int, bins: int, backward: bool, pool_mode: int = 1
+) -> Work:
     """RoIAlign on a level of ``side`` x ``side`` of a picture of 800 pixels."""
     scale = side / 800
     rois = torch.cat([torch.zeros(count, 1), boxes(count, 800)], dim=1)
     pixels, empty = torch.randn(1, channels, side, side), torch.zeros(0)
     values, total = torch.randn(count, channels, bins, bins), torch.zeros_like(pixels)
+    places = torch.zeros(2, *values.shape) if pool_mode == 0 else (empty, empty)
     arguments = {
         "aligned_height": bins,
         "aligned_width": bins,
         "spatial_scale": scale,
         "sampling_ratio": 0,
-        "pool_mode": 1,
+        "pool_mode": pool_mode,
         "aligned": True,
     }
     if backward:
-        return lambda module: module.roi_align_backward(
-            values, rois, empty, empty, total, **arguments
-        )
-    return lambda module: module.roi_align_forward(pixels, rois, values, empty, empty, **arguments)
+        return lambda module: module.roi_align_backward(values, rois, *places, total, **arguments)
+    return lambda module: module.roi_align_forward(pixels, rois, values, *places, **arguments)
 
 
 def deform(channels: int, size_hw: tuple[int, int], masked: bool, backward: bool) -> Work:
@@ -107,6 +108,9 @@ def _cases() -> list[Case]:
             found.append(
                 Case(title, functools.partial(align, count, channels, side, bins, backward))
             )
+    for backward in (False, True):
+        title = f"RoIAlign, maximum{', backward' if backward else ''}, 500 boxes, 64 channels of 100 x 100"
+        found.append(Case(title, functools.partial(align, 500, 64, 100, 7, backward, 0)))
     for masked in (False, True):
         for backward in (False, True):
             title = (

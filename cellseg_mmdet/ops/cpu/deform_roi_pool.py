@@ -1,25 +1,19 @@
-"""Deformable RoI pooling (Zhu et al. 2019, https://arxiv.org/abs/1811.11168): RoIAlign whose bins are shifted.
+"""Deformable RoI pooling (Dai et al., Deformable Convolutional Networks, 2017).
 
-As mmcv's operator for CUDA; it has none for the CPU.
+The mean of bilinear samples in each bin, as RoIAlign takes it, where each bin is moved by an offset of its own, in
+units of ``gamma`` x the region's size. mmcv has it on GPUs only.
 """
 
 from __future__ import annotations
-
-import functools
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cellseg_mmdet.ops.cpu.rois import by_channel, checked_rois
-from cellseg_mmdet.ops.cpu.sampling import add_to_sample, sample, slopes
+from cellseg_mmdet.ops.cpu.rois import check_rois, check_shape, divide, taps_of_bin
 from cellseg_mmdet.ops.kernels import kernel
 from cellseg_mmdet.ops.tensors import as_array, give
 from cellseg_mmdet.ops.threads import share_out
-
-# More samples a bin and axis than this are thinned out: a RoI may be absurdly large.
-_MOST_SAMPLES = 4096
 
 
 def deform_roi_pool_forward(
@@ -33,24 +27,51 @@ def deform_roi_pool_forward(
     sampling_ratio: int,
     gamma: float,
 ) -> None:
-    """Write the averages of the bins into ``output``, (K, C, pooled_height, pooled_width).
+    """Write the pooled regions into ``output``.
+
+    A bin moved by NaN or infinity holds 0, as one that is moved off the map does. So does a region of negative
+    size, unless ``sampling_ratio`` is given.
 
     Args:
-        input: (N, C, H, W).
-        rois: (K, 5) as image, x1, y1, x2, y2.
-        offset: (K, 2, pooled_height, pooled_width), shifts along x and y in sizes of the RoI, or empty for none.
-        spatial_scale: pixels of ``input`` a unit of ``rois``.
-        sampling_ratio: samples a bin and axis; 0: one a pixel, rounded up.
-        gamma: factor of the shifts.
+        input: (N, C, H, W) features.
+        rois: (K, 5) index of the image and xyxy in pixels of the image.
+        offset: (K, 2, pooled_height, pooled_width) moves along x and y; or empty, for none.
+        output: (K, C, pooled_height, pooled_width), written.
+        pooled_height: rows of bins.
+        pooled_width: columns of bins.
+        spatial_scale: pixels of the map per pixel of the image.
+        sampling_ratio: samples of a bin on each axis; 0 takes one a pixel, rounded up.
+        gamma: an offset of 1 moves by this part of the region's width or height.
 
     Raises:
-        ValueError: on RoIs that are not finite or of an image that is not there.
+        ValueError: a region names no image of the batch, or has a corner that is NaN or infinite; or the offsets
+            have another shape.
+
+    Example:
+        >>> features, bins = torch.arange(16.0).reshape(1, 1, 4, 4), torch.empty(1, 1, 1, 1)
+        >>> right = torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1)
+        >>> region = torch.tensor([[0.0, 1, 1, 3, 3]])
+        >>> deform_roi_pool_forward(features, region, right, bins, 1, 1, 1.0, 0, 0.25)
+        >>> bins.item()
+        8.0
     """
-    pixels, values = as_array(input), as_array(output)
-    places = _places(rois, offset, input, values.shape, spatial_scale, sampling_ratio, gamma)
-    average = functools.partial(_average, pixels, *places, values)
-    by_channel(average, pixels.shape[1], len(values))
-    give(output, values)
+    features = as_array(input)
+    regions, moves, scale, reach = _checked(
+        "deform_roi_pool_forward", features, rois, offset, spatial_scale, gamma,
+        output, (pooled_height, pooled_width),
+    )  # fmt: skip
+    pooled = as_array(output)
+    if features.size == 0 or pooled.size == 0:
+        output.detach().zero_()
+        return
+    settings = (scale, int(sampling_ratio), reach)
+    share_out(
+        lambda start, stop: _forward(features, regions, moves, *settings, pooled, start, stop),
+        len(regions),
+        torch.get_num_threads(),
+        grain=8,
+    )
+    give(output, pooled)
 
 
 def deform_roi_pool_backward(
@@ -66,137 +87,235 @@ def deform_roi_pool_backward(
     sampling_ratio: int,
     gamma: float,
 ) -> None:
-    """Add the gradients to ``grad_input`` and, where there are shifts, to ``grad_offset``."""
-    gradients, pixels = as_array(grad_output), as_array(input)
-    total, total_offset = as_array(grad_input), as_array(grad_offset)
-    places = _places(rois, offset, input, gradients.shape, spatial_scale, sampling_ratio, gamma)
-    spread = functools.partial(_spread, gradients, *places, total)
-    by_channel(spread, pixels.shape[1], len(gradients))
-    give(grad_input, total)
-    if offset.numel():
-        # A thread owns its RoIs here: a shift is shared by all channels.
-        shift = functools.partial(_spread_offset, pixels, gradients, *places, gamma, total_offset)
-        share_out(shift, len(gradients), torch.get_num_threads())
-        give(grad_offset, total_offset)
+    """Add the gradients of features and offsets to ``grad_input`` and ``grad_offset``.
+
+    Along an axis on which a sample lies beyond the outermost pixels' centres, its value does not change, and the
+    offset has no gradient (mmcv's GPU kernel continues the slope of the nearest pixels there).
+
+    Args:
+        grad_output: (K, C, pooled_height, pooled_width).
+        input: (N, C, H, W) features.
+        rois: (K, 5) index of the image and xyxy in pixels of the image.
+        offset: as in the forward call.
+        grad_input: (N, C, H, W), added to.
+        grad_offset: like ``offset``, added to.
+        pooled_height: rows of bins.
+        pooled_width: columns of bins.
+        spatial_scale: pixels of the map per pixel of the image.
+        sampling_ratio: samples of a bin on each axis; 0 takes one a pixel, rounded up.
+        gamma: an offset of 1 moves by this part of the region's width or height.
+
+    Raises:
+        ValueError: as in the forward call.
+
+    Example:
+        >>> features, region = torch.zeros(1, 1, 2, 2), torch.tensor([[0.0, 0, 0, 2, 2]])
+        >>> gradient, none = torch.zeros(1, 1, 2, 2), torch.empty(0)
+        >>> deform_roi_pool_backward(
+        ...     torch.ones(1, 1, 1, 1), features, region, none, gradient, none, 1, 1, 1.0, 0, 0.1
+        ... )
+        >>> gradient.flatten().tolist()
+        [0.25, 0.25, 0.25, 0.25]
+    """
+    features = as_array(input)
+    regions, moves, scale, reach = _checked(
+        "deform_roi_pool_backward", features, rois, offset, spatial_scale, gamma,
+        grad_output, (pooled_height, pooled_width),
+    )  # fmt: skip
+    check_shape("deform_roi_pool_backward", "grad_input", grad_input, features.shape)
+    pooled = as_array(grad_output).astype(features.dtype, copy=False)
+    if features.size == 0 or pooled.size == 0:
+        return
+    threads = torch.get_num_threads()
+    settings = (scale, int(sampling_ratio), reach)
+    gradient = as_array(grad_input)
+    # Over channels: regions overlap, and then two threads would add to one pixel.
+    share_out(
+        lambda start, stop: _backward_input(
+            pooled, regions, moves, *settings, gradient, start, stop
+        ),
+        gradient.shape[1],
+        threads,
+        grain=8,
+    )
+    give(grad_input, gradient)
+    if offset.numel() > 0:
+        turned = as_array(grad_offset)
+        share_out(
+            lambda start, stop: _backward_offset(
+                pooled, features, regions, moves, *settings, turned, start, stop
+            ),
+            len(regions),
+            threads,
+            grain=8,
+        )
+        give(grad_offset, turned)
 
 
-def _places(
+def _checked(
+    operator: str,
+    features: np.ndarray,
     rois: Tensor,
     offset: Tensor,
-    input: Tensor,
-    shape: tuple[int, ...],
     spatial_scale: float,
-    sampling_ratio: int,
     gamma: float,
-) -> tuple[np.ndarray, ...]:
-    """Return image (K,), bin size (2, K), samples (2, K) and begin of each bin (2, K, height, width), y before x."""
-    boxes = checked_rois("deform_roi_pool", rois, input)
-    real, count, bins = boxes.dtype.type, len(boxes), shape[2:]
-    begin = boxes[:, [2, 1]].T * real(spatial_scale) - real(0.5)
-    size = boxes[:, [4, 3]].T * real(spatial_scale) - real(0.5) - begin
-    bin_size = size / np.array(bins, dtype=boxes.dtype)[:, None]
-    if sampling_ratio > 0:
-        samples = np.full((2, count), sampling_ratio)
-    else:
-        samples = np.ceil(bin_size).clip(0, _MOST_SAMPLES).astype(np.int64)
-    starts = np.empty((2, count, *bins), dtype=boxes.dtype)
-    starts[0] = (begin[0][:, None] + np.arange(bins[0]) * bin_size[0][:, None])[:, :, None]
-    starts[1] = (begin[1][:, None] + np.arange(bins[1]) * bin_size[1][:, None])[:, None, :]
-    if offset.numel():
-        shifts = as_array(offset).reshape(count, 2, *bins)[:, ::-1].transpose(1, 0, 2, 3)
-        starts += real(gamma) * size[:, :, None, None] * shifts
-    return boxes[:, 0].astype(np.int64), np.ascontiguousarray(bin_size), samples, starts
+    bins: Tensor,
+    bins_hw: tuple[int, int],
+) -> tuple[np.ndarray, np.ndarray, np.floating, np.floating]:
+    """Return regions, offsets (zeros where there are none), scale and gamma, in the type of the features."""
+    real = features.dtype.type
+    regions = as_array(rois).astype(real, copy=False)
+    scale = real(np.float32(spatial_scale))
+    check_rois(operator, regions, features.shape[0], scale, None)
+    check_shape(operator, "the tensor of bins", bins, (len(regions), features.shape[1], *bins_hw))
+    shape = (len(regions), 2, *bins_hw)
+    if offset.numel() == 0:
+        return regions, np.zeros(shape, real), scale, real(np.float32(gamma))
+    check_shape(operator, "offset", offset, shape)
+    moves = as_array(offset).astype(real, copy=False)
+    return regions, moves, scale, real(np.float32(gamma))
 
 
 @kernel
-def _average(
-    pixels: np.ndarray,
-    images: np.ndarray,
-    bin_size: np.ndarray,
-    samples: np.ndarray,
-    starts: np.ndarray,
-    values: np.ndarray,
-    channel_start: int,
-    channel_stop: int,
-) -> None:
-    real = values.dtype.type
-    for roi in range(len(images)):
-        rows, columns = samples[0, roi], samples[1, roi]
-        share = real(1) / real(max(rows * columns, 1))
-        for y in range(values.shape[2]):
-            for x in range(values.shape[3]):
-                for channel in range(channel_start, channel_stop):
-                    plane = pixels[images[roi], channel]
-                    total = real(0)
-                    for row in range(rows):
-                        at_y = _place(starts[0, roi, y, x], bin_size[0, roi], row, rows)
-                        for column in range(columns):
-                            at_x = _place(starts[1, roi, y, x], bin_size[1, roi], column, columns)
-                            total += sample(plane, at_y, at_x)
-                    values[roi, channel, y, x] = total * share
-
-
-@kernel
-def _place(start: float, size: float, index: int, count: int) -> Any:
-    """Return where sample ``index`` of ``count`` lies in a bin, in the type of ``start``."""
-    return start + size * np.float32((index + 0.5) / count)
-
-
-@kernel
-def _spread(
-    gradients: np.ndarray,
-    images: np.ndarray,
-    bin_size: np.ndarray,
-    samples: np.ndarray,
-    starts: np.ndarray,
-    total: np.ndarray,
-    channel_start: int,
-    channel_stop: int,
-) -> None:
-    real = total.dtype.type
-    for channel in range(channel_start, channel_stop):
-        for roi in range(len(images)):
-            plane = total[images[roi], channel]
-            rows, columns = samples[0, roi], samples[1, roi]
-            share = real(1) / real(max(rows * columns, 1))
-            for y in range(gradients.shape[2]):
-                for x in range(gradients.shape[3]):
-                    gradient = gradients[roi, channel, y, x] * share
-                    for row in range(rows):
-                        at_y = _place(starts[0, roi, y, x], bin_size[0, roi], row, rows)
-                        for column in range(columns):
-                            at_x = _place(starts[1, roi, y, x], bin_size[1, roi], column, columns)
-                            add_to_sample(plane, at_y, at_x, gradient)
-
-
-@kernel
-def _spread_offset(
-    pixels: np.ndarray,
-    gradients: np.ndarray,
-    images: np.ndarray,
-    bin_size: np.ndarray,
-    samples: np.ndarray,
-    starts: np.ndarray,
+def _taps(
+    low: float,
+    high: float,
+    scale: float,
+    ratio: int,
     gamma: float,
-    total: np.ndarray,
-    roi_start: int,
-    roi_stop: int,
+    move: float,
+    place: int,
+    bins: int,
+    size: int,
+    pixels: np.ndarray,
+    weights: np.ndarray,
+    slopes: np.ndarray,
+) -> tuple[int, float]:
+    """Write a bin's taps on one axis; return their number, and how far an offset of 1 moves the bin."""
+    start, bin_length, samples = divide(low, high, scale, True, bins, ratio)
+    reach = gamma * (bin_length * type(low)(bins))
+    bin_start = start + reach * move + type(low)(place) * bin_length
+    return taps_of_bin(bin_start, bin_length, samples, size, pixels, weights, slopes), reach
+
+
+@kernel
+def _scratch(size: int, real: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.empty(size, np.int64), np.empty(size, real), np.empty(size, real)
+
+
+@kernel
+def _forward(
+    features: np.ndarray,
+    rois: np.ndarray,
+    moves: np.ndarray,
+    scale: float,
+    ratio: int,
+    gamma: float,
+    output: np.ndarray,
+    start: int,
+    stop: int,
 ) -> None:
-    real = total.dtype.type
-    height, width = gradients.shape[2], gradients.shape[3]
-    for roi in range(roi_start, roi_stop):
-        rows, columns = samples[0, roi], samples[1, roi]
-        share = real(gamma) / real(max(rows * columns, 1))
-        size_y, size_x = bin_size[0, roi] * real(height), bin_size[1, roi] * real(width)
-        for channel in range(pixels.shape[1]):
-            plane = pixels[images[roi], channel]
-            for y in range(height):
-                for x in range(width):
-                    gradient = gradients[roi, channel, y, x] * share
-                    for row in range(rows):
-                        at_y = _place(starts[0, roi, y, x], bin_size[0, roi], row, rows)
-                        for column in range(columns):
-                            at_x = _place(starts[1, roi, y, x], bin_size[1, roi], column, columns)
-                            along_y, along_x = slopes(plane, at_y, at_x)
-                            total[roi, 0, y, x] += along_x * gradient * size_x
-                            total[roi, 1, y, x] += along_y * gradient * size_y
+    _, channels, height, width = features.shape
+    _, _, bins_h, bins_w = output.shape
+    rows, row_weights, row_slopes = _scratch(height, features.dtype)
+    cols, col_weights, col_slopes = _scratch(width, features.dtype)
+    for roi in range(start, stop):
+        box = rois[roi]
+        image = features[int(box[0])]
+        for y in range(bins_h):
+            for x in range(bins_w):
+                num_rows, _ = _taps(
+                    box[2], box[4], scale, ratio, gamma, moves[roi, 1, y, x], y, bins_h,
+                    height, rows, row_weights, row_slopes,
+                )  # fmt: skip
+                num_cols, _ = _taps(
+                    box[1], box[3], scale, ratio, gamma, moves[roi, 0, y, x], x, bins_w,
+                    width, cols, col_weights, col_slopes,
+                )  # fmt: skip
+                for channel in range(channels):
+                    total = output.dtype.type(0)
+                    for row in range(num_rows):
+                        pixels = image[channel, rows[row]]
+                        for col in range(num_cols):
+                            total += row_weights[row] * col_weights[col] * pixels[cols[col]]
+                    output[roi, channel, y, x] = total
+
+
+@kernel
+def _backward_input(
+    grad_output: np.ndarray,
+    rois: np.ndarray,
+    moves: np.ndarray,
+    scale: float,
+    ratio: int,
+    gamma: float,
+    grad_input: np.ndarray,
+    start: int,
+    stop: int,
+) -> None:
+    _, _, height, width = grad_input.shape
+    regions, _, bins_h, bins_w = grad_output.shape
+    rows, row_weights, row_slopes = _scratch(height, grad_input.dtype)
+    cols, col_weights, col_slopes = _scratch(width, grad_input.dtype)
+    for roi in range(regions):
+        box = rois[roi]
+        image = grad_input[int(box[0])]
+        for y in range(bins_h):
+            for x in range(bins_w):
+                num_rows, _ = _taps(
+                    box[2], box[4], scale, ratio, gamma, moves[roi, 1, y, x], y, bins_h,
+                    height, rows, row_weights, row_slopes,
+                )  # fmt: skip
+                num_cols, _ = _taps(
+                    box[1], box[3], scale, ratio, gamma, moves[roi, 0, y, x], x, bins_w,
+                    width, cols, col_weights, col_slopes,
+                )  # fmt: skip
+                for channel in range(start, stop):
+                    gradient = grad_output[roi, channel, y, x]
+                    for row in range(num_rows):
+                        pixels = image[channel, rows[row]]
+                        for col in range(num_cols):
+                            pixels[cols[col]] += gradient * row_weights[row] * col_weights[col]
+
+
+@kernel
+def _backward_offset(
+    grad_output: np.ndarray,
+    features: np.ndarray,
+    rois: np.ndarray,
+    moves: np.ndarray,
+    scale: float,
+    ratio: int,
+    gamma: float,
+    grad_offset: np.ndarray,
+    start: int,
+    stop: int,
+) -> None:
+    _, channels, height, width = features.shape
+    _, _, bins_h, bins_w = grad_output.shape
+    rows, row_weights, row_slopes = _scratch(height, features.dtype)
+    cols, col_weights, col_slopes = _scratch(width, features.dtype)
+    for roi in range(start, stop):
+        box = rois[roi]
+        image = features[int(box[0])]
+        for y in range(bins_h):
+            for x in range(bins_w):
+                num_rows, reach_y = _taps(
+                    box[2], box[4], scale, ratio, gamma, moves[roi, 1, y, x], y, bins_h,
+                    height, rows, row_weights, row_slopes,
+                )  # fmt: skip
+                num_cols, reach_x = _taps(
+                    box[1], box[3], scale, ratio, gamma, moves[roi, 0, y, x], x, bins_w,
+                    width, cols, col_weights, col_slopes,
+                )  # fmt: skip
+                along_y, along_x = features.dtype.type(0), features.dtype.type(0)
+                for channel in range(channels):
+                    gradient = grad_output[roi, channel, y, x]
+                    for row in range(num_rows):
+                        pixels = image[channel, rows[row]]
+                        for col in range(num_cols):
+                            value = gradient * pixels[cols[col]]
+                            along_y += row_slopes[row] * col_weights[col] * value
+                            along_x += row_weights[row] * col_slopes[col] * value
+                grad_offset[roi, 0, y, x] += reach_x * along_x
+                grad_offset[roi, 1, y, x] += reach_y * along_y

@@ -1,68 +1,81 @@
-"""Non-maximum suppression of boxes: greedy, soft (Bodla et al. 2017, https://arxiv.org/abs/1704.04503), and by groups.
-
-Equal to mmcv's compiled operators in every index: the same order of boxes (torch's descending sort, which decides on
-equal scores and puts NaN first), the same arithmetic in the type of the boxes, the same comparisons.
-"""
+"""Non-maximum suppression of boxes: hard, soft (Bodla et al., 2017), and with the suppressed boxes as groups."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cellseg_mmdet.ops.kernels import kernel
-from cellseg_mmdet.ops.tensors import as_array
+from cellseg_mmdet.ops.tensors import as_array, give
+
+FEW = 64  # boxes that are compared with all others, wherever they lie
 
 
-def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) -> Tensor:
-    """Return the indices of the boxes that are kept, (K,) int64, by falling score.
+def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
+    """Return the indices of the boxes that no kept box of a higher score overlaps by more than the threshold.
 
-    A box goes where its IoU with a kept box of higher score is above the threshold. A box with NaN in it overlaps
-    none; IoU of two empty boxes is 0 / 0, which is above no threshold.
+    Boxes of equal score come in the order of ``scores.sort(descending=True)``, those with a NaN score first.
+    NaN coordinates compare as in the compiled operator: such a box is kept, as its overlaps are NaN.
 
     Args:
-        boxes: (N, 4) as x1, y1, x2, y2.
+        boxes: (N, 4) xyxy, in pixels.
         scores: (N,).
-        iou_threshold: from 0 to 1.
-        offset: 1 where the last pixel belongs to the box, so that its width is x2 - x1 + 1.
+        iou_threshold: a box is dropped where the intersection over union is greater.
+        offset: 0, or 1 where a box includes its last pixel: the width is ``x2 - x1 + offset``.
+
+    Returns:
+        (K,) int64, by descending score.
+
+    Raises:
+        ValueError: the shapes do not fit.
 
     Example:
-        >>> boxes = torch.tensor([[0.0, 0, 10, 10], [1, 1, 10, 10], [20, 20, 30, 30]])
-        >>> nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5)
-        tensor([0, 2])
+        >>> boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]])
+        >>> nms(boxes, torch.tensor([0.5, 0.9, 0.1]), 0.5, 0)
+        tensor([1, 2])
     """
-    if not len(boxes):
+    _check(boxes, scores, columns=4)
+    if boxes.shape[0] == 0:
         return torch.empty(0, dtype=torch.int64)
-    order = scores.detach().sort(descending=True).indices
-    corners = as_array(boxes.detach()[order].T)
-    kept = np.ones(len(order), dtype=np.bool_)
-    _suppress(corners, corners.dtype.type(iou_threshold), corners.dtype.type(offset), kept)
-    return order[torch.from_numpy(kept)]
+    order = scores.detach().sort(0, descending=True)[1].numpy()
+    array = as_array(boxes)
+    owners = _owners(array, order, array.dtype.type(np.float32(iou_threshold)), offset)
+    return torch.from_numpy(order[owners == np.arange(len(owners))])
 
 
-@kernel
-def _suppress(corners: np.ndarray, iou_threshold: float, offset: float, kept: np.ndarray) -> None:
-    """Clear ``kept`` where a box is suppressed; ``corners`` is (4, N) by falling score."""
-    x1, y1, x2, y2 = corners[0], corners[1], corners[2], corners[3]
-    zero = offset - offset
-    areas = (x2 - x1 + offset) * (y2 - y1 + offset)
-    count = len(kept)
-    for box in range(count):
-        if not kept[box]:
-            continue
-        left, top, right, bottom, area = x1[box], y1[box], x2[box], y2[box], areas[box]
-        for other in range(box + 1, count):
-            # Of two values the first where they are not comparable, as C++ does with NaN.
-            begin_x = x1[other] if left < x1[other] else left
-            begin_y = y1[other] if top < y1[other] else top
-            end_x = x2[other] if x2[other] < right else right
-            end_y = y2[other] if y2[other] < bottom else bottom
-            width, height = end_x - begin_x + offset, end_y - begin_y + offset
-            width = width if zero < width else zero
-            height = height if zero < height else zero
-            intersection = width * height
-            union = area + areas[other] - intersection
-            kept[other] &= not (intersection / union > iou_threshold)
+def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
+    """Group boxes: each kept box, followed by those that it suppresses, by descending score.
+
+    Args:
+        dets: (N, 5) xyxy in pixels and score.
+        iou_threshold: a box is suppressed where the intersection over union is this or greater.
+
+    Returns:
+        One list of indices a group, by descending score of the kept box.
+
+    Raises:
+        ValueError: the shape does not fit.
+
+    Example:
+        >>> dets = torch.tensor([[0.0, 0, 10, 10, 0.5], [0, 0, 10, 9, 0.9], [20, 20, 30, 30, 0.1]])
+        >>> nms_match(dets, 0.5)
+        [[1, 0], [2]]
+    """
+    _check(dets, None, columns=5)
+    if dets.shape[0] == 0:
+        return []
+    order = dets[:, 4].detach().contiguous().sort(0, descending=True)[1].numpy()
+    array = as_array(dets)
+    real = array.dtype.type
+    # What is not less than the threshold is greater than the number just below it.
+    owners = _owners(array, order, np.nextafter(real(np.float32(iou_threshold)), real(-np.inf)), 0)
+    groups: dict[int, list[int]] = {}
+    for index, owner in zip(order.tolist(), owners.tolist(), strict=True):
+        groups.setdefault(owner, []).append(index)
+    return list(groups.values())
 
 
 def softnms(
@@ -75,141 +88,204 @@ def softnms(
     method: int,
     offset: int,
 ) -> Tensor:
-    """Lower the scores of boxes that overlap better ones; return the indices of those that stay, (K,) int64.
+    """Lower the scores of boxes that overlap a better one, and drop those that fall below ``min_score``.
 
     Args:
-        boxes: (N, 4) as x1, y1, x2, y2.
+        boxes: (N, 4) xyxy, in pixels.
         scores: (N,).
-        dets: (N, 5); its first K rows are overwritten with the boxes that stay and their new scores.
-        iou_threshold: from where on ``method`` 0 and 1 act.
-        sigma: width of the Gaussian of ``method`` 2.
-        min_score: boxes below are dropped.
-        method: 0 drops, 1 multiplies by 1 - IoU, 2 by exp(-IoU^2 / sigma).
-        offset: as in `nms`.
+        dets: (N, 5), written: the first K rows become the kept boxes and their new scores.
+        iou_threshold: for methods 0 and 1: overlaps from here on count.
+        sigma: for method 2: the score is multiplied by ``exp(-IoU^2 / sigma)``.
+        min_score: boxes that fall below are dropped.
+        method: 0 naive (the score becomes 0), 1 linear (times 1 - IoU), 2 gaussian.
+        offset: 0, or 1 where a box includes its last pixel.
+
+    Returns:
+        (K,) int64 indices of the kept boxes, by descending new score.
+
+    Raises:
+        ValueError: the shapes do not fit, or there is no such method.
+
+    Example:
+        >>> boxes, dets = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 5]]), torch.empty(2, 5)
+        >>> softnms(boxes, torch.tensor([0.5, 0.75]), dets, 0.3, 0.5, 0.1, 1, 0)
+        tensor([1, 0])
+        >>> dets[:, 4]
+        tensor([0.7500, 0.2500])
     """
-    if not len(boxes):
-        return torch.empty(0, dtype=torch.int64)
-    rows = np.concatenate([as_array(boxes), as_array(scores)[:, None]], axis=1)
-    real = rows.dtype.type
-    indices = np.arange(len(rows))
-    count = _soften(
-        rows,
-        indices,
-        real(iou_threshold),
-        real(sigma),
-        real(min_score),
-        method,
-        real(offset),
-        real(1),
-    )
-    dets[:count] = torch.from_numpy(rows[:count]).to(dets)
-    return torch.from_numpy(indices[:count])
+    _check(boxes, scores, columns=4)
+    if method not in (0, 1, 2):
+        raise ValueError(
+            f"softnms: method is {method}; it is 0 (naive), 1 (linear) or 2 (gaussian)"
+        )
+    if tuple(dets.shape) != (boxes.shape[0], 5):
+        raise ValueError(f"softnms: dets has shape {tuple(dets.shape)}, not ({boxes.shape[0]}, 5)")
+    array, output = as_array(boxes), as_array(dets)
+    real = array.dtype.type
+    # Columns of its own: the kernel swaps and overwrites them.
+    columns = np.concatenate([array.T, as_array(scores)[None], _areas(array, offset)[None]])
+    columns = np.ascontiguousarray(columns, dtype=real)
+    index = np.arange(len(array))
+    settings = (real(np.float32(value)) for value in (iou_threshold, sigma, min_score))
+    kept = _soften(columns, index, output.astype(real, copy=False), *settings, method, real(offset))
+    give(dets, output)
+    return torch.from_numpy(index[:kept])
+
+
+def _check(boxes: Tensor, scores: Tensor | None, columns: int) -> None:
+    if boxes.ndim != 2 or boxes.shape[1] != columns:
+        raise ValueError(f"boxes have shape {tuple(boxes.shape)}, not (N, {columns})")
+    if scores is not None and tuple(scores.shape) != (boxes.shape[0],):
+        raise ValueError(f"{boxes.shape[0]} boxes, but scores of shape {tuple(scores.shape)}")
+
+
+def _areas(boxes: np.ndarray, offset: int) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        width, height = (boxes[:, 2:4] - boxes[:, :2] + boxes.dtype.type(offset)).T
+        return width * height
+
+
+def _owners(
+    boxes: np.ndarray, order: np.ndarray, threshold: np.floating, offset: int
+) -> np.ndarray:
+    """Return, for each rank in ``order``, the rank of the box that keeps or suppresses it (its own where kept)."""
+    # Few boxes are compared sooner than sorted.
+    by_x = np.argsort(boxes[:, 0]) if len(boxes) > FEW else np.arange(len(boxes))
+    return _suppress(boxes, by_x, order, threshold, boxes.dtype.type(offset))
+
+
+@kernel
+def _suppress(
+    boxes: np.ndarray, by_x: np.ndarray, order: np.ndarray, threshold: float, offset: float
+) -> np.ndarray:
+    """Return the owners by rank; ``by_x`` lists the boxes by ascending x1, ``order`` by descending score."""
+    count = by_x.size
+    zero = offset - offset
+    # Rows of numbers of one kind, the boxes by ascending x1; `reach` is the greatest x2 up to there.
+    columns, reach = np.empty((5, count), boxes.dtype), np.empty(count, boxes.dtype)
+    place_of = np.empty(count, np.int64)
+    # A pair apart in x has no overlap, which is never above a threshold from 0 on. NaN is not in any order.
+    everywhere = not threshold >= 0 or count <= FEW
+    for place in range(count):
+        box = by_x[place]
+        place_of[box] = place
+        for side in range(4):
+            columns[side, place] = boxes[box, side]
+            everywhere |= np.isnan(boxes[box, side])
+        width = boxes[box, 2] - boxes[box, 0] + offset
+        columns[4, place] = width * (boxes[box, 3] - boxes[box, 1] + offset)
+        reach[place] = boxes[box, 2]
+        if place > 0 and reach[place - 1] > reach[place]:
+            reach[place] = reach[place - 1]
+    owner = np.full(count, -1, np.int32)
+    for rank in range(count):
+        place = place_of[order[rank]]
+        if owner[place] >= 0:
+            continue
+        turn = np.int32(rank)  # as wide as a float32: one vector holds as many
+        owner[place] = turn
+        left, top, right, bottom, area = columns[:, place]
+        start, stop = 0, count
+        if not everywhere:
+            # Twice the offset: the difference of two coordinates may be rounded before it is added.
+            start = _first_above(reach, left - 2.0 * offset)
+            stop = _first_above(columns[0], right + 2.0 * offset)
+        lefts, tops = columns[0, start:stop], columns[1, start:stop]
+        rights, bottoms = columns[2, start:stop], columns[3, start:stop]
+        areas, owners = columns[4, start:stop], owner[start:stop]
+        # No branch in here, so that the compiler makes vector instructions of it. Which side a comparison takes
+        # where one number is NaN is the compiled operator's choice.
+        for other in range(owners.size):
+            x1 = lefts[other] if left < lefts[other] else left
+            y1 = tops[other] if top < tops[other] else top
+            x2 = rights[other] if rights[other] < right else right
+            y2 = bottoms[other] if bottoms[other] < bottom else bottom
+            width = x2 - x1 + offset
+            height = y2 - y1 + offset
+            width = width if width > zero else zero
+            height = height if height > zero else zero
+            shared = width * height
+            overlap = shared / (area + areas[other] - shared)
+            free = owners[other] < 0
+            owners[other] = turn if free & (overlap > threshold) else owners[other]
+    by_rank = np.empty(count, np.int32)
+    for rank in range(count):
+        by_rank[rank] = owner[place_of[order[rank]]]
+    return by_rank
+
+
+@kernel
+def _first_above(ascending: np.ndarray, value: float) -> int:
+    """Return the first index whose number is greater than ``value``, or the length."""
+    low, high = 0, ascending.size
+    while low < high:
+        middle = (low + high) // 2
+        if ascending[middle] > value:
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 @kernel
 def _soften(
-    rows: np.ndarray,
-    indices: np.ndarray,
-    iou_threshold: float,
+    columns: np.ndarray,
+    index: np.ndarray,
+    dets: np.ndarray,
+    threshold: float,
     sigma: float,
     min_score: float,
     method: int,
     offset: float,
-    one: float,
 ) -> int:
-    """Sort ``rows`` (x1, y1, x2, y2, score) and ``indices`` in place; return how many stay."""
-    zero = one - one
-    count = len(rows)
-    first = 0
-    while first < count:
-        best = first
-        for position in range(first + 1, count):
-            if rows[best, 4] < rows[position, 4]:
-                best = position
-        if best != first:
-            for column in range(5):
-                rows[first, column], rows[best, column] = rows[best, column], rows[first, column]
-            indices[first], indices[best] = indices[best], indices[first]
-        left, top, right, bottom = rows[first, 0], rows[first, 1], rows[first, 2], rows[first, 3]
-        area = (right - left + offset) * (bottom - top + offset)
-        position = first + 1
-        while position < count:
-            x1, y1, x2, y2 = (
-                rows[position, 0],
-                rows[position, 1],
-                rows[position, 2],
-                rows[position, 3],
-            )
-            begin_x = x1 if left < x1 else left
-            begin_y = y1 if top < y1 else top
-            end_x = x2 if x2 < right else right
-            end_y = y2 if y2 < bottom else bottom
-            width, height = end_x - begin_x + offset, end_y - begin_y + offset
-            width = width if zero < width else zero
-            height = height if zero < height else zero
-            intersection = width * height
-            iou = intersection / (area + (x2 - x1 + offset) * (y2 - y1 + offset) - intersection)
+    """Fill ``dets`` and order ``index``; return how many boxes stay.
+
+    ``columns`` are x1, y1, x2, y2, score and area. A dropped box's place is taken by the last one: ties among
+    the rest are decided by place, so this order is part of the result.
+    """
+    count = columns.shape[1]
+    zero = offset - offset
+    one = columns.dtype.type(1)
+    score = columns[4]
+    best = 0
+    for place in range(1, count):
+        if score[best] < score[place]:
+            best = place
+    turn = 0
+    while turn < count:
+        for row in range(6):
+            columns[row, turn], columns[row, best] = columns[row, best], columns[row, turn]
+        index[turn], index[best] = index[best], index[turn]
+        for row in range(5):
+            dets[turn, row] = columns[row, turn]
+        left, top, right, bottom, _, area = columns[:, turn]
+        best = turn + 1
+        place = turn + 1
+        while place < count:
+            x1 = columns[0, place] if left < columns[0, place] else left
+            y1 = columns[1, place] if top < columns[1, place] else top
+            x2 = columns[2, place] if columns[2, place] < right else right
+            y2 = columns[3, place] if columns[3, place] < bottom else bottom
+            width = x2 - x1 + offset
+            height = y2 - y1 + offset
+            width = width if width > zero else zero
+            height = height if height > zero else zero
+            shared = width * height
+            overlap = shared / (area + columns[5, place] - shared)
             weight = one
             if method == 2:
-                weight = np.exp(-(iou * iou) / sigma)
-            elif iou >= iou_threshold:
-                weight = zero if method == 0 else one - iou
-            rows[position, 4] *= weight
-            if rows[position, 4] < min_score:  # the last row takes its place
+                weight = math.exp(-(overlap * overlap) / sigma)
+            elif overlap >= threshold:
+                weight = one - overlap if method == 1 else zero
+            score[place] *= weight
+            if score[place] < min_score:
                 count -= 1
-                rows[position] = rows[count]
-                indices[position] = indices[count]
+                for row in range(6):
+                    columns[row, place] = columns[row, count]
+                index[place] = index[count]
             else:
-                position += 1
-        first += 1
+                if score[best] < score[place]:
+                    best = place
+                place += 1
+        turn += 1
     return count
-
-
-def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
-    """Return a list for each box that `nms` would keep: its index, then those of the boxes it suppresses.
-
-    Unlike `nms`, an IoU of just the threshold suppresses.
-
-    Args:
-        dets: (N, 5) as x1, y1, x2, y2, score.
-
-    Example:
-        >>> dets = torch.tensor([[0.0, 0, 10, 10, 0.9], [1, 1, 10, 10, 0.8], [20, 20, 30, 30, 0.7]])
-        >>> nms_match(dets, 0.5)
-        [[0, 1], [2]]
-    """
-    if not len(dets):
-        return []
-    order = dets.detach()[:, 4].sort(descending=True).indices
-    corners = as_array(dets.detach()[order, :4].T)
-    group_of = _groups(corners, corners.dtype.type(iou_threshold), corners.dtype.type(0))
-    groups: dict[int, list[int]] = {}
-    for index, group in zip(order.tolist(), group_of.tolist(), strict=True):
-        groups.setdefault(group, []).append(index)
-    return list(groups.values())
-
-
-@kernel
-def _groups(corners: np.ndarray, iou_threshold: float, zero: float) -> np.ndarray:
-    """Return for each of N boxes, by falling score, the position of the one that suppresses it, or its own."""
-    x1, y1, x2, y2 = corners[0], corners[1], corners[2], corners[3]
-    areas = (x2 - x1) * (y2 - y1)
-    count = len(areas)
-    group_of = np.arange(count)
-    for box in range(count):
-        if group_of[box] != box:
-            continue
-        for other in range(box + 1, count):
-            if group_of[other] != other:
-                continue
-            begin_x = x1[other] if x1[box] < x1[other] else x1[box]
-            begin_y = y1[other] if y1[box] < y1[other] else y1[box]
-            end_x = x2[other] if x2[other] < x2[box] else x2[box]
-            end_y = y2[other] if y2[other] < y2[box] else y2[box]
-            width, height = end_x - begin_x, end_y - begin_y
-            width = width if zero < width else zero
-            height = height if zero < height else zero
-            intersection = width * height
-            if intersection / (areas[box] + areas[other] - intersection) >= iou_threshold:
-                group_of[other] = box
-    return group_of

@@ -1,18 +1,15 @@
-"""RoI pooling (Girshick 2015, https://arxiv.org/abs/1504.08083): the maximum of the whole pixels of each bin.
-
-As mmcv's operator for CUDA; it has none for the CPU. A RoI without width or height gives zeros and no gradient.
-"""
+"""RoIPool (Girshick, Fast R-CNN, 2015): the greatest pixel of each bin of a region, its corners rounded outwards."""
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
+import torch
 from torch import Tensor
 
-from cellseg_mmdet.ops.cpu.rois import by_channel, checked_rois
+from cellseg_mmdet.ops.cpu.rois import check_rois, check_shape
 from cellseg_mmdet.ops.kernels import kernel
 from cellseg_mmdet.ops.tensors import as_array, give
+from cellseg_mmdet.ops.threads import share_out
 
 
 def roi_pool_forward(
@@ -24,63 +21,46 @@ def roi_pool_forward(
     pooled_width: int,
     spatial_scale: float,
 ) -> None:
-    """Write the maxima of the bins into ``output`` and their pixels, counted row by row, into ``argmax``.
+    """Write each bin's greatest pixel into ``output``, and which one it is into ``argmax``.
+
+    A bin without a pixel on the map, and all bins of a region of negative size, hold 0 and -1. NaN pixels are
+    passed over, unless a bin has no others.
 
     Args:
-        input: (N, C, H, W).
-        rois: (K, 5) as image, x1, y1, x2, y2; the last pixel belongs to the RoI.
-        output: (K, C, pooled_height, pooled_width).
-        argmax: of the same shape, int32; -1 where a bin has no pixel.
-        spatial_scale: pixels of ``input`` a unit of ``rois``.
+        input: (N, C, H, W) features.
+        rois: (K, 5) index of the image and xyxy in pixels of the image, the last pixel included.
+        output: (K, C, pooled_height, pooled_width), written.
+        argmax: int32 of the same shape, written: row x W + column, -1 for none.
+        pooled_height: rows of bins.
+        pooled_width: columns of bins.
+        spatial_scale: pixels of the map per pixel of the image.
 
     Raises:
-        ValueError: on RoIs that are not finite or of an image that is not there.
+        ValueError: a region names no image of the batch, or has a corner that is NaN or infinite.
+
+    Example:
+        >>> features = torch.arange(16.0).reshape(1, 1, 4, 4)
+        >>> bins, places = torch.empty(1, 1, 2, 2), torch.empty(1, 1, 2, 2, dtype=torch.int32)
+        >>> roi_pool_forward(features, torch.tensor([[0.0, 0, 0, 3, 3]]), bins, places, 2, 2, 1.0)
+        >>> bins.flatten().tolist()
+        [5.0, 7.0, 13.0, 15.0]
     """
-    pixels, boxes = as_array(input), checked_rois("roi_pool", rois, input)
-    last = np.array([0, 0, 0, 1, 1], dtype=boxes.dtype)
-    edges = (boxes + last)[:, 1:] * boxes.dtype.type(spatial_scale)
-    values, places = as_array(output), argmax.numpy()
-    places.fill(-1)
-    pool = functools.partial(
-        _pool, pixels, boxes[:, 0].astype(np.int64), np.ascontiguousarray(edges), values, places
+    features = as_array(input)
+    regions = as_array(rois).astype(features.dtype, copy=False)
+    scale = features.dtype.type(np.float32(spatial_scale))
+    check_rois("roi_pool_forward", regions, input.shape[0], scale, None)
+    shape = (len(regions), features.shape[1], pooled_height, pooled_width)
+    check_shape("roi_pool_forward", "output", output, shape)
+    check_shape("roi_pool_forward", "argmax", argmax, shape)
+    pooled, places = as_array(output), as_array(argmax)
+    share_out(
+        lambda start, stop: _forward(features, regions, scale, pooled, places, start, stop),
+        len(regions),
+        torch.get_num_threads(),
+        grain=8,
     )
-    by_channel(pool, pixels.shape[1], len(boxes))
-    give(output, values)
-
-
-@kernel
-def _pool(
-    pixels: np.ndarray,
-    images: np.ndarray,
-    edges: np.ndarray,
-    values: np.ndarray,
-    places: np.ndarray,
-    channel_start: int,
-    channel_stop: int,
-) -> None:
-    real = values.dtype.type
-    length_y, length_x = pixels.shape[2], pixels.shape[3]
-    height, width = values.shape[2], values.shape[3]
-    for roi in range(len(images)):
-        left, top = edges[roi, 0], edges[roi, 1]
-        bin_x, bin_y = (edges[roi, 2] - left) / real(width), (edges[roi, 3] - top) / real(height)
-        if not (bin_x > 0 and bin_y > 0):
-            continue
-        for y in range(height):
-            first_y = min(max(np.floor(real(y) * bin_y + top), real(0)), real(length_y))
-            last_y = min(max(np.ceil(real(y + 1) * bin_y + top), real(0)), real(length_y))
-            for x in range(width):
-                first_x = min(max(np.floor(real(x) * bin_x + left), real(0)), real(length_x))
-                last_x = min(max(np.ceil(real(x + 1) * bin_x + left), real(0)), real(length_x))
-                for channel in range(channel_start, channel_stop):
-                    plane = pixels[images[roi], channel]
-                    best, place = real(0), -1
-                    for row in range(int(first_y), int(last_y)):
-                        for column in range(int(first_x), int(last_x)):
-                            if place < 0 or plane[row, column] > best:
-                                best, place = plane[row, column], row * length_x + column
-                    values[roi, channel, y, x] = best
-                    places[roi, channel, y, x] = place
+    give(output, pooled)
+    give(argmax, places)
 
 
 def roi_pool_backward(
@@ -92,30 +72,114 @@ def roi_pool_backward(
     pooled_width: int,
     spatial_scale: float,
 ) -> None:
-    """Add the gradient of the input to ``grad_input``, (N, C, H, W); the other arguments are the forward pass's."""
-    gradients, total = as_array(grad_output), as_array(grad_input)
-    boxes = checked_rois("roi_pool", rois, grad_input)
-    images = boxes[:, 0].astype(np.int64)
-    spread = functools.partial(_spread, gradients, images, argmax.contiguous().numpy(), total)
-    by_channel(spread, total.shape[1], len(boxes))
-    give(grad_input, total)
+    """Add each bin's gradient to ``grad_input`` at the pixel that ``argmax`` names.
+
+    Args:
+        grad_output: (K, C, pooled_height, pooled_width).
+        rois: (K, 5), as in the forward call; only the images' indices are read.
+        argmax: as the forward call wrote it.
+        grad_input: (N, C, H, W), added to.
+        pooled_height: rows of bins.
+        pooled_width: columns of bins.
+        spatial_scale: not used; mmcv passes it.
+
+    Raises:
+        ValueError: as in the forward call.
+
+    Example:
+        >>> gradient, region = torch.zeros(1, 1, 2, 2), torch.tensor([[0.0, 0, 0, 1, 1]])
+        >>> places = torch.full((1, 1, 1, 1), 3, dtype=torch.int32)
+        >>> roi_pool_backward(torch.ones(1, 1, 1, 1), region, places, gradient, 1, 1, 1.0)
+        >>> gradient.flatten().tolist()
+        [0.0, 0.0, 0.0, 1.0]
+    """
+    pooled = as_array(grad_output)
+    regions = as_array(rois).astype(pooled.dtype, copy=False)
+    check_rois("roi_pool_backward", regions, grad_input.shape[0], regions.dtype.type(1), None)
+    shape = (len(regions), grad_input.shape[1], pooled_height, pooled_width)
+    check_shape("roi_pool_backward", "grad_output", grad_output, shape)
+    check_shape("roi_pool_backward", "argmax", argmax, shape)
+    gradient, places = as_array(grad_input), as_array(argmax)
+    # Over channels: regions overlap, and then two threads would add to one pixel.
+    share_out(
+        lambda start, stop: _backward(pooled, regions, places, gradient, start, stop),
+        gradient.shape[1],
+        torch.get_num_threads(),
+        grain=8,
+    )
+    give(grad_input, gradient)
 
 
 @kernel
-def _spread(
-    gradients: np.ndarray,
-    images: np.ndarray,
-    places: np.ndarray,
-    total: np.ndarray,
-    channel_start: int,
-    channel_stop: int,
+def _forward(
+    features: np.ndarray,
+    rois: np.ndarray,
+    scale: float,
+    output: np.ndarray,
+    argmax: np.ndarray,
+    start: int,
+    stop: int,
 ) -> None:
-    width = total.shape[3]
-    for channel in range(channel_start, channel_stop):
-        for roi in range(len(images)):
-            for y in range(places.shape[2]):
-                for x in range(places.shape[3]):
-                    place = places[roi, channel, y, x]
-                    if place >= 0:
-                        row, column = place // width, place % width
-                        total[images[roi], channel, row, column] += gradients[roi, channel, y, x]
+    _, channels, height, width = features.shape
+    _, _, bins_h, bins_w = output.shape
+    tops, bottoms = np.empty(bins_h, np.int64), np.empty(bins_h, np.int64)
+    lefts, rights = np.empty(bins_w, np.int64), np.empty(bins_w, np.int64)
+    for roi in range(start, stop):
+        box = rois[roi]
+        some_h = _bins(box[2], box[4], scale, height, tops, bottoms)
+        some_w = _bins(box[1], box[3], scale, width, lefts, rights)
+        for channel in range(channels):
+            pixels = features[int(box[0]), channel]
+            for bin_row in range(bins_h):
+                for bin_col in range(bins_w):
+                    best, place = output.dtype.type(0), -1
+                    if some_h and some_w:
+                        for row in range(tops[bin_row], bottoms[bin_row]):
+                            for col in range(lefts[bin_col], rights[bin_col]):
+                                value = pixels[row, col]
+                                if place < 0 or value > best or np.isnan(best):
+                                    best, place = value, row * width + col
+                    output[roi, channel, bin_row, bin_col] = best
+                    argmax[roi, channel, bin_row, bin_col] = place
+
+
+@kernel
+def _bins(
+    low: float, high: float, scale: float, size: int, firsts: np.ndarray, lasts: np.ndarray
+) -> bool:
+    """Write the first pixel of each bin on one axis, and the one after its last; return if the region has a size."""
+    real = type(low)
+    start = low * scale
+    length = (high + real(1)) * scale - start
+    bin_length = length / real(firsts.size)
+    for place in range(firsts.size):
+        # Bounded before they become integers: a coordinate may be greater than any integer.
+        first = np.floor(real(place) * bin_length + start)
+        last = np.ceil(real(place + 1) * bin_length + start)
+        firsts[place] = int(min(max(first, real(0)), real(size)))
+        lasts[place] = int(min(max(last, real(0)), real(size)))
+    return length > 0
+
+
+@kernel
+def _backward(
+    grad_output: np.ndarray,
+    rois: np.ndarray,
+    argmax: np.ndarray,
+    grad_input: np.ndarray,
+    start: int,
+    stop: int,
+) -> None:
+    _, _, height, width = grad_input.shape
+    regions, _, bins_h, bins_w = grad_output.shape
+    for roi in range(regions):
+        image = int(rois[roi, 0])
+        for channel in range(start, stop):
+            pixels = grad_input[image, channel]
+            for bin_row in range(bins_h):
+                for bin_col in range(bins_w):
+                    place = argmax[roi, channel, bin_row, bin_col]
+                    if place >= 0 and place < height * width:
+                        pixels[place // width, place % width] += grad_output[
+                            roi, channel, bin_row, bin_col
+                        ]
