@@ -31,13 +31,13 @@ from cellseg_mmdet.visualization.pages.comparison import draw_comparison
 
 Result = TypeVar("Result")
 
-CONFIG = "configs/mask_rcnn/mask-rcnn_r18_fpn_demo_synthetic.py"
+CONFIG = "mask-rcnn_r18_fpn_demo_synthetic"
 WORK_DIR = Path("work_dirs/demo")
 MIN_KAGGLE_MAP = 0.30  # below it the model has not learned what a cell is
 # Folds hold out a fifth of the training images; the test images, with three of each cell type, are
 # the ones that are submitted and scored.
 GENERATE = ("--num-train", "30", "--num-test", "9", "--height", "256", "--width", "352")
-REAL_CONFIG = "configs/mask_rcnn/mask-rcnn_r50_fpn_dense_20e_sartorius.py"
+REAL_CONFIG = "mask-rcnn_r50_fpn_dense_20e_sartorius"
 
 STEPS = {
     "generate": "draw synthetic phase-contrast images in the layout of the competition",
@@ -64,13 +64,17 @@ class StepRunner:
     Args:
         log_dir: folder for the whole output of commands of which only a part is shown.
         steps: name -> what it does, for all steps in order.
+        program: what runs the arguments of a command, ``cellseg`` of this Python by default.
 
     Attributes:
         seconds: how long each step took, by name.
     """
 
-    def __init__(self, log_dir: Path, steps: Mapping[str, str]) -> None:
+    def __init__(
+        self, log_dir: Path, steps: Mapping[str, str], program: Sequence[str] | None = None
+    ) -> None:
         self.log_dir = log_dir
+        self.program = list(program or (sys.executable, "-m", "cellseg_mmdet"))
         self.steps = dict(steps)
         self.seconds: dict[str, float] = {}
 
@@ -81,11 +85,11 @@ class StepRunner:
         env: Mapping[str, str] | None = None,
         show: Callable[[str], str | None] | None = None,
     ) -> None:
-        """Run a Python script as a step.
+        """Run a command as a step.
 
         Args:
             name: of the step.
-            arguments: script and its arguments.
+            arguments: of the program, such as ``cellseg``.
             env: environment variables to set.
             show: gives what is shown of a line of output, None for nothing; the whole goes to a log. By default all is
                 shown, and there is no log.
@@ -102,7 +106,7 @@ class StepRunner:
         environment |= {"PYTHONUNBUFFERED": "1", **(env or {})}
         begin = time.monotonic()
         if show is None:
-            code, hint = subprocess.run([sys.executable, *words], env=environment).returncode, ""
+            code, hint = subprocess.run([*self.program, *words], env=environment).returncode, ""
         else:
             code, hint = self._run_filtered(name, words, environment, show)
         if code:
@@ -133,7 +137,7 @@ class StepRunner:
         path = self.log_dir / f"{name}.txt"
         tail: deque[str] = deque(maxlen=_TAIL_LINES)
         process = subprocess.Popen(
-            [sys.executable, *words],
+            [*self.program, *words],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -156,13 +160,13 @@ class StepRunner:
 
 
 def shell_line(words: Sequence[str], env: Mapping[str, str] | None = None) -> str:
-    """Return the command as one would type it in this folder."""
+    """Return a command of ``cellseg`` as one would type it in this folder."""
     python = Path(sys.executable)
-    python_word = (
-        str(python.relative_to(Path.cwd())) if python.is_relative_to(Path.cwd()) else "python"
-    )
+    program = "cellseg"
+    if python.is_relative_to(Path.cwd()):  # an environment in this folder, which need not be active
+        program = str(python.relative_to(Path.cwd()).with_name(program))
     settings = [f"{name}={shlex.quote(value)}" for name, value in (env or {}).items()]
-    return " ".join([*settings, python_word, *map(shlex.quote, words)])
+    return " ".join([*settings, program, *map(shlex.quote, words)])
 
 
 def brief_log_line(line: str) -> str | None:
@@ -189,7 +193,7 @@ def exit_on_signal(number: int, frame: object) -> None:
 
 
 def run_demo() -> int:
-    """Run the demo in the current folder, the repository's root, and return the exit code.
+    """Run the demo in the current folder and return the exit code.
 
     Raises:
         StepError: a step failed; the message says which, and why.
@@ -199,37 +203,35 @@ def run_demo() -> int:
         WORK_DIR / name for name in ("data/synthetic", "training", "overlays")
     )
     predictions, submission = WORK_DIR / "predictions.pkl", WORK_DIR / "submission.csv"
-    env = {"CELLSEG_DATA": str(WORK_DIR / "data")} | usable_devices()
+    env = usable_devices()
     run = StepRunner(WORK_DIR / "logs", STEPS)
 
-    run.command("generate", "tools/dataset_converters/synthetic.py", "--out-dir", data, *GENERATE)
+    run.command("generate", "convert", "synthetic", "--out-dir", data, *GENERATE)
     run.command(
         "convert",
-        *("tools/dataset_converters/sartorius.py", "--csv", data / "train.csv"),
+        *("convert", "sartorius", "--csv", data / "train.csv"),
         *("--images", data / "train", "--out-dir", data / "annotations"),
     )
     run.command(
         "train",
-        *("tools/train.py", CONFIG, "--work-dir", training),
+        *("train", CONFIG, "--data", WORK_DIR / "data", "--work-dir", training),
         *("--cfg-options", "randomness.seed=0"),
         env=env,
         show=brief_log_line,
     )
     run.command(
         "predict",
-        *("tools/test.py", CONFIG, last_checkpoint(training)),
-        *("--work-dir", WORK_DIR / "testing", "--out", predictions),
-        env=env | {"CELLSEG_SPLIT": "test"},
+        *("test", CONFIG, last_checkpoint(training), "--data", WORK_DIR / "data"),
+        *("--split", "test", "--work-dir", WORK_DIR / "testing", "--out", predictions),
+        env=env,
         show=brief_log_line,
     )
-    run.command(
-        "submit", "tools/make_submission.py", predictions, "--config", CONFIG, "--out", submission
-    )
-    run.command("check", "tools/check_submission.py", submission, "--images", data / "test")
+    run.command("submit", "submit", predictions, "--config", CONFIG, "--out", submission)
+    run.command("check", "check", submission, "--images", data / "test")
     scores = run.function("score", lambda: score_and_draw(predictions, data, overlays))
     run.command(
         "report",
-        *("tools/report.py", predictions, "--ann", data / "test.csv", "--config", CONFIG),
+        *("report", predictions, "--ann", data / "test.csv", "--config", CONFIG),
         *("--images", data / "test", "--out", WORK_DIR / "report"),
     )
 
@@ -319,21 +321,15 @@ def real_data_commands() -> list[str]:
     """Return the commands that do the same with the competition's data, as the README places it."""
     results = f"work_dirs/{Path(REAL_CONFIG).stem}"
     sartorius = "data/sartorius"
-    convert = ["tools/dataset_converters/sartorius.py", "--csv", f"{sartorius}/train.csv"]
+    convert = ["convert", "sartorius", "--csv", f"{sartorius}/train.csv"]
     convert += ["--images", f"{sartorius}/train", "--out-dir", f"{sartorius}/annotations"]
-    test = ["tools/test.py", REAL_CONFIG, f"{results}/epoch_20.pth", "--out", f"{results}/test.pkl"]
-    submit = [
-        "tools/make_submission.py",
-        f"{results}/test.pkl",
-        "--config",
-        REAL_CONFIG,
-        "--out",
-        "submission.csv",
-    ]
+    test = ["test", REAL_CONFIG, f"{results}/epoch_20.pth", "--split", "test"]
+    test += ["--out", f"{results}/test.pkl"]
+    submit = ["submit", f"{results}/test.pkl", "--config", REAL_CONFIG, "--out", "submission.csv"]
     return [
         shell_line(convert),
-        shell_line(["tools/train.py", REAL_CONFIG]),
-        f"{shell_line(test, {'CELLSEG_SPLIT': 'test'})} && {shell_line(submit)}",
+        shell_line(["train", REAL_CONFIG]),
+        f"{shell_line(test)} && {shell_line(submit)}",
     ]
 
 

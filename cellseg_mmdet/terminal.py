@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 from cellseg_mmdet.errors import CellsegError
 
 
-def run_tool(main: Callable[[], int | None]) -> None:
-    """Run a tool and exit with its code; what the user can mend is told in a line, without a traceback.
+def run_tool(main: Callable[[], int | None], *, error_status: int = 1) -> NoReturn:
+    """Run a command and exit with its code; what the user can mend is told in a line, without a traceback.
 
     That is a `CellsegError`, and an `OSError` with the file that it is about. Any other exception is a fault of the
     program, also a ValueError of a library.
 
     Args:
-        main: the tool; None counts as success.
+        main: the command; None counts as success.
+        error_status: exit code after an error that is told in a line.
     """
     try:
-        sys.exit(main())
+        status = main()
+        sys.stdout.flush()
+        sys.exit(status)
+    except BrokenPipeError:  # who read standard output, such as `head`, has gone
+        # What is left in the buffer would raise the same once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except (CellsegError, OSError) as error:
         message = told_in_a_line(error)
         if message is None:
             raise
-        sys.exit(f"error: {message}")
+        if error_status == 1:
+            sys.exit(f"error: {message}")
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(error_status)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -115,7 +115,7 @@ ROOMS = {
         _rooms(f"{_JUDGED} {_PAGES} synthetic doctor"),
     ),
     "cli": Room(
-        "argument parsers, one file a command",
+        "the console command `cellseg`: argument parsers, one file a command; loads torch when a command runs",
         _rooms(
             f"{_JUDGED} {_PAGES} synthetic fusion tuning datasets models engine inference ops demo doctor"
         ),
@@ -123,7 +123,7 @@ ROOMS = {
 }
 # Modules at the top that import no room: every room may import them, but for `ops`.
 GROUND = _rooms(
-    "archives config_content config_files errors fileio progress registry safe_pickle terminal __init__"
+    "archives choices config_content config_files errors fileio progress registry safe_pickle terminal __init__"
 )
 ALONE = _rooms("ops")
 
@@ -153,7 +153,7 @@ def table() -> str:
 
 def without_torch() -> list[str]:
     """Return the rooms that run without torch, mmcv, mmdet and mmengine."""
-    return [name for name, room in ROOMS.items() if not room.needs_torch and name != "cli"]
+    return [name for name, room in ROOMS.items() if not room.needs_torch]
 
 
 def written() -> str:

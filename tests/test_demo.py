@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from cellseg_mmdet import demo
+from cellseg_mmdet.cli import build_parser
+from cellseg_mmdet.config_files import config_path
 from cellseg_mmdet.converters.readers.sartorius import read_sartorius
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.structures import ImageRecord, from_records
@@ -22,7 +24,9 @@ HEAD = "2024/05/01 10:00:00 - mmengine - INFO - "
 @pytest.fixture
 def runner(tmp_path: Path) -> demo.StepRunner:
     return demo.StepRunner(
-        tmp_path / "logs", {"first": "do the first thing", "second": "do the second"}
+        tmp_path / "logs",
+        {"first": "do the first thing", "second": "do the second"},
+        program=[sys.executable],
     )
 
 
@@ -137,24 +141,24 @@ def test_brief_log_line(line: str, brief: str | None) -> None:
 def test_shell_line_can_be_typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv/bin/python"))
-    line = demo.shell_line(["tool.py", "--out", "a file"], {"CELLSEG_DATA": "x y"})
+    line = demo.shell_line(["train", "--out", "a file"], {"CELLSEG_DATA": "x y"})
     assert shlex.split(line) == [
         "CELLSEG_DATA=x y",
-        ".venv/bin/python",
-        "tool.py",
+        ".venv/bin/cellseg",
+        "train",
         "--out",
         "a file",
     ]
     monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
-    assert demo.shell_line(["tool.py"]) == "python tool.py"
+    assert demo.shell_line(["train"]) == "cellseg train"
 
 
-def test_commands_for_real_data_name_tools_and_configs_that_exist() -> None:
-    words = [word for command in demo.real_data_commands() for word in shlex.split(command)]
-    named = [word for word in words if word.endswith(".py")] + [demo.CONFIG]
-    assert len(named) >= 7
-    for word in named:
-        assert (ROOT / word).is_file(), word
+def test_commands_for_real_data_can_be_parsed() -> None:
+    lines = [line for lines in demo.real_data_commands() for line in lines.split(" && ")]
+    parsed = [build_parser().parse_args(shlex.split(line)[1:]) for line in lines]
+    assert [args.command for args in parsed] == ["convert", "train", "test", "submit"]
+    assert config_path(demo.CONFIG) and {args.config for args in parsed[1:]} == {demo.REAL_CONFIG}
+    assert config_path(demo.REAL_CONFIG).is_file()
 
 
 def test_last_checkpoint_is_relative_to_here(
@@ -205,7 +209,7 @@ def test_a_score_that_is_too_low_fails(
     out = capsys.readouterr().out
     assert f"mAP on held-out images: {score:.3f}" in out and "cort     0.500" in out
     assert "Time: 7 min 7 s (generate 61" in out
-    assert ("tools/train.py" in out) == (code == 0)
+    assert ("cellseg train" in out) == (code == 0)
     assert ("FAILED" in out) == (code == 1)
     assert not (tmp_path / demo.WORK_DIR / "left over").exists()
 

@@ -1,91 +1,9 @@
 #!/usr/bin/env python
-"""Fuse dumps of raw predictions of several models into one, which every later tool reads like any other.
+"""`cellseg ensemble`."""
 
-Instances are matched class by class. Where all dumps have soft masks (tools/test.py --soft-masks), those of
-matched instances are averaged; else their masks vote. A dump holds labels but no names of classes: that the models
-are of the same classes, in the same order, cannot be seen from it; --config makes sure of their number at least.
-"""
+import sys
 
-from __future__ import annotations
-
-import argparse
-from typing import get_args
-
-from cellseg_mmdet.evaluation.files import options_from_config
-from cellseg_mmdet.fusion.dumps import fuse_dumps
-from cellseg_mmdet.fusion.fuse import FusionOptions, Method
-from cellseg_mmdet.fusion.matching import Overlap
-from cellseg_mmdet.terminal import run_tool
-
-
-def build_parser() -> argparse.ArgumentParser:
-    defaults = FusionOptions()
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "dumps", nargs="+", metavar="PREDS", help="what tools/test.py --out wrote (.pkl)"
-    )
-    parser.add_argument("--out", required=True, metavar="PKL", help="fused dump to write")
-    parser.add_argument(
-        "--weights", nargs="+", type=float, metavar="W", help="one of each dump; default: all 1"
-    )
-    parser.add_argument(
-        "--method",
-        choices=get_args(Method),
-        default=defaults.method,
-        help="wbf, weighted boxes fusion: matched instances become their mean, scores count the "
-        "dumps without a match; nms: the best one stays; soft-nms: the others stay with lower "
-        "scores, by a Gaussian of their overlap or linear in it; default: %(default)s",
-    )
-    parser.add_argument(
-        "--iou-thr",
-        type=float,
-        default=defaults.iou_thr,
-        help="overlap that makes a match; soft-nms has none; default: %(default)s",
-    )
-    parser.add_argument(
-        "--overlap",
-        choices=get_args(Overlap),
-        default=defaults.overlap,
-        help="what overlap is measured on; default: %(default)s",
-    )
-    parser.add_argument(
-        "--sigma",
-        type=float,
-        default=defaults.sigma,
-        help="of soft-nms: the greater, the less a score falls; default: %(default)s",
-    )
-    parser.add_argument(
-        "--mask-thr",
-        type=float,
-        default=defaults.mask_thr,
-        help="least averaged probability of a mask's pixels; default: %(default)s",
-    )
-    parser.add_argument(
-        "--union",
-        action="store_true",
-        help="dumps of different images, such as those held out from different folds: each image "
-        "is fused from the dumps that hold it",
-    )
-    parser.add_argument("--config", help="config of the models: labels are checked for its classes")
-    return parser
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = build_parser().parse_args(argv)
-    summary = fuse_dumps(
-        args.dumps,
-        args.out,
-        weights=args.weights,
-        options=FusionOptions(
-            args.method, args.iou_thr, args.overlap, sigma=args.sigma, mask_thr=args.mask_thr
-        ),
-        union=args.union,
-        classes=options_from_config(args.config).classes if args.config else None,
-    )
-    if summary.without_soft_masks:
-        print(f"masks were fused by vote: no soft masks in {', '.join(summary.without_soft_masks)}")
-    print(f"{args.out}: {summary}")
-
+from cellseg_mmdet.cli import main
 
 if __name__ == "__main__":
-    run_tool(main)
+    main(["ensemble", *sys.argv[1:]])

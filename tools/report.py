@@ -1,74 +1,9 @@
 #!/usr/bin/env python
-"""Write a report on a run: one HTML page with scores, errors, the worst and the best images, sizes and calibration.
+"""`cellseg report`."""
 
-PREDS is a dump of raw predictions (.pkl), shown after the post-processing of its config; or a csv file of final cells,
-such as a submission. The page holds all that it shows and needs no network.
-"""
+import sys
 
-from __future__ import annotations
-
-import argparse
-from typing import get_args
-
-from cellseg_mmdet.terminal import run_tool
-from cellseg_mmdet.visualization.draw.contrast import VIEWS
-from cellseg_mmdet.visualization.pages.comparison import Cells
-from cellseg_mmdet.visualization.pages.run_data import read_run
-from cellseg_mmdet.visualization.pages.run_report import write_pictures, write_report
-
-
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "predictions", metavar="PREDS", help="what tools/test.py --out wrote; or a csv file"
-    )
-    parser.add_argument(
-        "--ann",
-        required=True,
-        metavar="FILE",
-        help="COCO json, MMDetection pickle, a train.csv or a submission",
-    )
-    parser.add_argument(
-        "--config", help="config that the predictions are of; a csv file needs none"
-    )
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for index.html")
-    parser.add_argument(
-        "--images", metavar="DIR", help="the images; default: where the config's data sets are"
-    )
-    parser.add_argument(
-        "--num-images",
-        type=int,
-        default=6,
-        help="how many of the worst and of the best images are shown (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--pictures",
-        action="store_true",
-        help="write image, truth, prediction and errors of these images to pictures/ too",
-    )
-    parser.add_argument("--view", choices=VIEWS, default="image", help="contrast of the pictures")
-    parser.add_argument(
-        "--cells",
-        choices=get_args(Cells),
-        default="filled",
-        help="how the pictures show cells: filled, or contours alone, by OpenCV's findContours or Canny",
-    )
-    return parser
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = build_parser().parse_args(argv)
-    run = read_run(args.predictions, args.ann, args.config, images_dir=args.images)
-    page = write_report(run, args.out, num_images=args.num_images)
-    print(f"{page}: report on {len(run.studies)} images, {page.stat().st_size / 1e6:.1f} MB")
-    if args.pictures:
-        folder = write_pictures(
-            run, args.out, num_images=args.num_images, view=args.view, cells=args.cells
-        )
-        print(
-            f"{folder}: image, truth, prediction and errors, a picture for each image of the page"
-        )
-
+from cellseg_mmdet.cli import main
 
 if __name__ == "__main__":
-    run_tool(main)
+    main(["report", *sys.argv[1:]])

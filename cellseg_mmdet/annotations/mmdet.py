@@ -41,7 +41,7 @@ class MMDetLayout:
         if isinstance(content, list):
             raise DataError(
                 f"{source}: a list is the layout of mmdet 2.x; "
-                "turn it into 3.x with tools/dataset_converters/mmdet_pickle.py --from-v2"
+                "turn it into 3.x with cellseg convert mmdet-pickle --from-v2"
             )
         if (
             not isinstance(content, dict)

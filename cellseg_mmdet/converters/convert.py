@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +69,6 @@ def convert(name: str, args: Namespace) -> None:
             _write_file(args, part, out, prefix=f"{part.split}_")
         else:
             _write_file(args, part, Path(args.out))
-
-
-def main(name: str, argv: Sequence[str] | None = None) -> None:
-    """Convert a data set by a command line of its own; ``name`` is that of its reader."""
-    parser = ArgumentParser(description=describe(name), formatter_class=RawDescriptionHelpFormatter)
-    add_arguments(parser, name)
-    convert(name, parser.parse_args(argv))
 
 
 def _write_folds(args: Namespace, converted: Converted) -> None:

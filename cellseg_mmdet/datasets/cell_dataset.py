@@ -105,7 +105,7 @@ class CellDataset(BaseDetDataset):
         layout = layout_of(self.ann_file)
         if self.backend_args is None and not os.path.isfile(self.ann_file):
             raise FileNotFoundError(
-                f"{self.ann_file}: no such annotation file; make it with one of tools/dataset_converters/, "
+                f"{self.ann_file}: no such annotation file; make it with cellseg convert, "
                 "or set data_root and ann_file of the data set"
             )
         with get_local_path(self.ann_file, backend_args=self.backend_args) as path:

@@ -10,7 +10,7 @@ from cellseg_mmdet.engine.checkpoint import (
     register_checkpoint_loaders,
 )
 from cellseg_mmdet.engine.config import load_config, prepare_model_cfg
-from cellseg_mmdet.engine.data_choice import DataChoice, add_data_arguments, choose_data
+from cellseg_mmdet.engine.data_choice import DataChoice, choose_data
 from cellseg_mmdet.engine.prediction_dump import DumpPredictions
 from cellseg_mmdet.errors import CheckpointError, UnsafeCheckpointError, UsageError
 
@@ -23,7 +23,6 @@ __all__ = [
     "DumpPredictions",
     "UnsafeCheckpointError",
     "UsageError",
-    "add_data_arguments",
     "choose_data",
     "load_config",
     "prepare_model_cfg",

@@ -1,4 +1,4 @@
-"""What ``tools/train.py`` and ``tools/test.py`` do with their arguments."""
+"""What ``cellseg train`` and ``cellseg test`` do with their arguments."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from cellseg_mmdet.errors import UsageError
 
 
 def run_training(args: Namespace) -> None:
-    """Train the model of a config; ``args`` are those of ``tools/train.py``.
+    """Train the model of a config; ``args`` are those of ``cellseg train``.
 
     Raises:
         UsageError: config or checkpoint is missing, or an argument does not go with the config or
@@ -44,7 +44,7 @@ def run_training(args: Namespace) -> None:
 
 
 def run_testing(args: Namespace) -> dict[str, float]:
-    """Predict the test set, score and dump it; ``args`` are those of ``tools/test.py``.
+    """Predict the test set, score and dump it; ``args`` are those of ``cellseg test``.
 
     Raises:
         UsageError: config or checkpoint is missing, ``--out`` cannot be written, or nothing would
@@ -56,7 +56,7 @@ def run_testing(args: Namespace) -> dict[str, float]:
 
 
 def training_config(args: Namespace) -> Config:
-    """Return the config with everything in it that the arguments of ``tools/train.py`` ask for."""
+    """Return the config with everything in it that the arguments of ``cellseg train`` ask for."""
     cfg = _common_config(args)
     if args.amp:
         enable_amp(cfg)
@@ -68,7 +68,7 @@ def training_config(args: Namespace) -> Config:
 
 
 def testing_config(args: Namespace) -> Config:
-    """Return the config with everything in it that the arguments of ``tools/test.py`` ask for."""
+    """Return the config with everything in it that the arguments of ``cellseg test`` ask for."""
     cfg = _common_config(args)
     # What the config's own training started from or resumed does not matter here.
     cfg.load_from, cfg.resume = args.checkpoint, False

@@ -14,9 +14,9 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from cellseg_mmdet.choices import SPLITS
 from cellseg_mmdet.errors import UsageError
 
-SPLITS = ("val", "test")
 _VARIABLES = {"data": "CELLSEG_DATA", "fold": "CELLSEG_FOLD", "split": "CELLSEG_SPLIT"}
 
 
@@ -43,30 +43,8 @@ class DataChoice:
 
     @classmethod
     def from_arguments(cls, args: argparse.Namespace) -> DataChoice:
-        """Return the choice of a command line that has the arguments of :func:`add_data_arguments`, or some of them."""
+        """Return the choice of a command line that has ``--data``, ``--fold`` and ``--split``, or some of them."""
         return cls(**{name: getattr(args, name, None) for name in _VARIABLES})
-
-
-def add_data_arguments(parser: argparse.ArgumentParser, *, split: bool = False) -> None:
-    """Add ``--data`` and ``--fold``, and for what tests ``--split``."""
-    parser.add_argument(
-        "--data",
-        metavar="DIR",
-        help="folder that holds the data sets, such as DIR/sartorius/ (default: CELLSEG_DATA, else data)",
-    )
-    parser.add_argument(
-        "--fold",
-        type=int,
-        metavar="N",
-        help="fold that is held out (default: CELLSEG_FOLD, else 0)",
-    )
-    if split:
-        parser.add_argument(
-            "--split",
-            choices=SPLITS,
-            help="what is predicted: the held-out images, with a score, or the test images, with one if they are "
-            "annotated (default: CELLSEG_SPLIT, else val)",
-        )
 
 
 def choose_data(cfg: Config, choice: DataChoice | None = None) -> None:

@@ -22,8 +22,6 @@ from mmengine.logging import print_log
 
 from cellseg_mmdet.errors import UsageError
 
-LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
-
 # Where each launcher says its rank, number of processes, and rank within the machine.
 _RANK_VARIABLES = {
     "pytorch": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),

@@ -90,7 +90,7 @@ def read_scoring_task(
     """Read a dump of raw predictions, or a csv file of final cells, and the annotations that it is scored by.
 
     Args:
-        predictions: what tools/test.py wrote, or a csv: a submission, or in the layout of train.csv.
+        predictions: what cellseg test wrote, or a csv: a submission, or in the layout of train.csv.
         annotations: COCO json, MMDetection pickle, or a csv of either kind.
         config: of the dump: its `postprocess` list, class names and detection cap of COCO AP. A csv
             needs none of these: its cells are final.

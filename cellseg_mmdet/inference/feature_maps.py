@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
@@ -13,6 +15,7 @@ import torch
 
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.inference.predictor import Predictor
+from cellseg_mmdet.visualization.draw import write_picture
 from cellseg_mmdet.visualization.draw.sheets import sheet
 
 Kept = TypeVar("Kept")
@@ -147,6 +150,34 @@ def draw_feature_map(feature_map: FeatureMap, *, max_channels: int = 64) -> np.n
     shown = f", the first {max_channels} of" if num_channels > max_channels else ","
     title = f"{feature_map.name}: {height} x {width}{shown} {num_channels} channels, {flat.sum()} without contrast"
     return _titled(title, sheet(tiles, columns=_COLUMNS, font_size=_TITLE_SIZE))
+
+
+def write_sheets(
+    predictor: Predictor,
+    image: np.ndarray,
+    out_dir: str | os.PathLike[str],
+    *,
+    layers: Sequence[str] = (),
+    max_channels: int = 64,
+) -> tuple[str, int]:
+    """Write ``filters.png`` and a sheet for each layer, numbered, and return the first convolution and how many layers.
+
+    Args:
+        image: uint8 BGR (H, W, 3).
+        layers: see `feature_maps`.
+        max_channels: tiles of a sheet; the first channels are drawn.
+
+    Raises:
+        UsageError: see `feature_maps` and `first_filters`.
+    """
+    folder = Path(out_dir)
+    name, weights = first_filters(predictor)
+    write_picture(folder / "filters.png", draw_filters(name, weights))
+    maps = feature_maps(predictor, image, layers)
+    for number, one in enumerate(maps, start=1):
+        drawn = draw_feature_map(one, max_channels=max_channels)
+        write_picture(folder / f"{number:02d}_{one.name}.png", drawn)
+    return name, len(maps)
 
 
 def _modules(predictor: Predictor) -> dict[str, torch.nn.Module]:

@@ -22,7 +22,7 @@ from cellseg_mmdet.tuning.tune import Task
 PathLike = str | os.PathLike[str]
 
 # The first words of a file that may be written anew.
-_WRITTEN_BY = "Written by tools/tune_postprocess.py"
+_WRITTEN_BY = "Written by cellseg tune"
 
 
 def read_task(

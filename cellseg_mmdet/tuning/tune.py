@@ -46,6 +46,14 @@ class Task:
         """Return the list with these numbers."""
         return with_values(self.steps, self.parameters, values)
 
+    def about_numbers(self) -> str:
+        """Return lines that say which numbers are searched for."""
+        names = ", ".join(parameter.name for parameter in self.parameters)
+        text = f"numbers to search for: {names}"
+        if len(self.classes or ()) < 2:
+            text += "\nthe model has one class: its numbers are those of all cell types"
+        return text
+
 
 @dataclass(frozen=True, eq=False)
 class _Part:

@@ -1,4 +1,4 @@
-# The CPU config of Sartorius on what tools/dataset_converters/synthetic.py draws.
+# The CPU config of Sartorius on what cellseg convert synthetic draws.
 _base_ = [
     "../_base_/models/mask-rcnn_r18_fpn_small.py",
     "../_base_/datasets/synthetic.py",

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cellseg_mmdet.cli import run
 from cellseg_mmdet.converters import READERS
-from cellseg_mmdet.converters.convert import describe, main
+from cellseg_mmdet.converters.convert import describe
 from cellseg_mmdet.converters.pipeline import Converted
 from cellseg_mmdet.errors import ConfigError, UsageError
 from cellseg_mmdet.masks import Runs
@@ -19,6 +20,10 @@ from cellseg_mmdet.structures import ImageRecord
 @pytest.fixture(autouse=True)
 def _readers_of_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(READERS, "_parts", dict(READERS._parts))
+
+
+def main(name: str, argv: list[str]) -> None:
+    run(["convert", name, *argv])
 
 
 def record(name: str) -> ImageRecord:
@@ -38,7 +43,7 @@ def test_there_is_a_reader_for_each_raw_data_set() -> None:
     ]
     assert all(describe(name).splitlines()[0].endswith(".") for name in READERS.names())
     with pytest.raises(ConfigError, match="unknown raw data set 'coco'; there are dsb2018"):
-        main("coco", [])
+        describe("coco")
 
 
 @pytest.mark.parametrize("name", READERS.names())

@@ -217,7 +217,7 @@ def test_single_class_makes_all_cells_one_class(root, metainfo):
 
 def test_lazy_init_reads_nothing_until_asked(root):
     dataset = build(root, ann_file="missing.json", lazy_init=True)
-    with pytest.raises(FileNotFoundError, match=r"missing\.json.*tools/dataset_converters"):
+    with pytest.raises(FileNotFoundError, match=r"missing\.json.*cellseg convert"):
         dataset.full_init()
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from cellseg_mmdet.engine import DataChoice, add_data_arguments, choose_data, load_config
+from cellseg_mmdet.cli.arguments import add_data_arguments
+from cellseg_mmdet.engine import DataChoice, choose_data, load_config
 from cellseg_mmdet.errors import UsageError
 
 NAME = "mask-rcnn_r18_fpn_cpu_sartorius"

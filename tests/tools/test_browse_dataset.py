@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import runpy
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 from mmdet.registry import TRANSFORMS
 from mmdet.structures.mask import BitmapMasks
 
+from cellseg_mmdet.cli import run as cellseg
 from cellseg_mmdet.engine import load_config
 from cellseg_mmdet.errors import CellsegError
 from cellseg_mmdet.inference.training_samples import (
@@ -20,7 +20,6 @@ from cellseg_mmdet.inference.training_samples import (
 )
 from tests.visualization.checked_page import check_page
 
-TOOL = Path(__file__).parents[2] / "tools/browse_dataset.py"
 ROI_MASKS = {"train_dataloader.dataset.pipeline.1.type": "LoadRoIAnnotations"}
 
 
@@ -34,9 +33,17 @@ def training_set(tiny_run, options: dict | None = None):
 
 
 def test_page_and_list(tiny_run, tmp_path: Path, capsys) -> None:
-    main = runpy.run_path(str(TOOL))["main"]
-    main(
-        [str(tiny_run.config), "--out-dir", str(tmp_path), "--num-images", "4", "--num-draws", "2"]
+    cellseg(
+        [
+            "browse",
+            str(tiny_run.config),
+            "--out-dir",
+            str(tmp_path),
+            "--num-images",
+            "4",
+            "--num-draws",
+            "2",
+        ]
     )
     out = capsys.readouterr().out
     assert "index.html: page on 8 images" in out and "oddities.csv: every broken" in out

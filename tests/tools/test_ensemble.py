@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 from cellseg_mmdet.annotations.files import write_annotations
+from cellseg_mmdet.cli import run as cellseg
 from cellseg_mmdet.errors import CellsegError
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.structures import ImageRecord
@@ -27,7 +27,7 @@ postprocess = [dict(type="ScoreThreshold", score_thr=0.5)]
 
 
 def run(tool: str, *args: str) -> None:
-    runpy.run_path(str(TOOLS / tool))["main"](list(args))
+    cellseg([tool, *args])
 
 
 def predict(found: dict[str, list[tuple[int, float]]]) -> list[dict[str, Any]]:
@@ -67,17 +67,17 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_fused_dump_goes_into_the_other_tools(capsys: pytest.CaptureFixture[str]) -> None:
-    run("ensemble.py", "a.pkl", "b.pkl", "--weights", "3", "1", "--out", "out/fused.pkl")
+    run("ensemble", "a.pkl", "b.pkl", "--weights", "3", "1", "--out", "out/fused.pkl")
     assert capsys.readouterr().out.splitlines() == [
         "masks were fused by vote: no soft masks in a.pkl, b.pkl",
         "out/fused.pkl: 6 detections fused to 4 instances in 2 images",
     ]
-    run("make_submission.py", "out/fused.pkl", "--config", "config.py", "--out", "s.csv")
+    run("submit", "out/fused.pkl", "--config", "config.py", "--out", "s.csv")
     # Scores of the second cells: 0.8 x 3/4 in p, and 0.8 x 1/4 in q, below the threshold.
     assert Path("s.csv").read_text() == "id,predicted\np,1 2 5 2\np,4 1 8 1\nq,1 2 5 2\n"
 
     run(
-        "evaluate.py", "out/fused.pkl", "--ann", "val.json", "--config", "config.py",
+        "evaluate", "out/fused.pkl", "--ann", "val.json", "--config", "config.py",
         "--out", "report.json",
     )  # fmt: skip
     report = json.loads(Path("report.json").read_text())
@@ -85,9 +85,9 @@ def test_a_fused_dump_goes_into_the_other_tools(capsys: pytest.CaptureFixture[st
 
 
 def test_suppression_keeps_every_score(capsys: pytest.CaptureFixture[str]) -> None:
-    run("ensemble.py", "a.pkl", "b.pkl", "--method", "nms", "--overlap", "mask", "--out", "f.pkl")
+    run("ensemble", "a.pkl", "b.pkl", "--method", "nms", "--overlap", "mask", "--out", "f.pkl")
     assert "6 detections fused to 4 instances" in capsys.readouterr().out
-    run("make_submission.py", "f.pkl", "--config", "config.py", "--out", "s.csv")
+    run("submit", "f.pkl", "--config", "config.py", "--out", "s.csv")
     assert len(Path("s.csv").read_text().splitlines()) == 5
 
 
@@ -122,11 +122,11 @@ def test_what_does_not_fit_is_an_error(args: list[str], message: str) -> None:
     entries[0]["pred_instances"]["labels"][:] = 2
     Path("labels.pkl").write_bytes(pickle.dumps(entries))
     with pytest.raises((CellsegError, FileNotFoundError), match=message):
-        run("ensemble.py", *args, "--out", "fused.pkl")
+        run("ensemble", *args, "--out", "fused.pkl")
 
 
 def test_dumps_of_different_images(capsys: pytest.CaptureFixture[str]) -> None:
     for name, image in (("c.pkl", "r"), ("d.pkl", "s")):
         Path(name).write_bytes(pickle.dumps(predict({image: [(0, 0.5)]})))
-    run("ensemble.py", "c.pkl", "d.pkl", "--union", "--out", "fused.pkl")
+    run("ensemble", "c.pkl", "d.pkl", "--union", "--out", "fused.pkl")
     assert "2 detections fused to 2 instances in 2 images" in capsys.readouterr().out

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 import torch
 
 from cellseg_mmdet.annotations.files import write_annotations
+from cellseg_mmdet.cli import run as cellseg
 from cellseg_mmdet.errors import CellsegError
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.structures import ImageRecord
@@ -84,7 +84,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def evaluate(*arguments: str) -> dict[str, Any]:
-    runpy.run_path(str(TOOL))["main"]([*arguments, "--out", "report.json"])
+    cellseg(["evaluate", *arguments, "--out", "report.json"])
     return json.loads(Path("report.json").read_text())
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 
+from cellseg_mmdet.cli import run as cellseg
 from cellseg_mmdet.engine import UsageError, load_config, prepare_model_cfg
 from cellseg_mmdet.inference import ImageError
 
@@ -30,10 +30,7 @@ OPTIONS = [
 
 @pytest.fixture(scope="module")
 def infer() -> Callable[[list[str]], None]:
-    spec = importlib.util.spec_from_file_location("infer_tool", ROOT / "tools/infer.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return lambda arguments: cellseg(["infer", *arguments])
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pickle
-import runpy
 from pathlib import Path
 
 import cv2
@@ -9,11 +8,11 @@ import numpy as np
 import pytest
 
 from cellseg_mmdet.annotations.files import write_annotations
+from cellseg_mmdet.cli import run as cellseg
 from cellseg_mmdet.errors import CellsegError
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.structures import ImageRecord
 
-TOOL = Path(__file__).parents[2] / "tools/report.py"
 CELLS = Runs.from_label_map(np.repeat([[0, 1, 0, 2, 0]], 8, axis=0).repeat(4, axis=1))
 CONFIG = """
 metainfo = dict(classes=("cell",))
@@ -40,8 +39,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def report(*arguments: str, source: str = "preds.pkl") -> None:
-    main = runpy.run_path(str(TOOL))["main"]
-    main([source, "--ann", "val.json", "--out", "out", *arguments])
+    cellseg(["report", source, "--ann", "val.json", "--out", "out", *arguments])
 
 
 def test_page_and_pictures(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import os
 import pickle
-import runpy
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -14,16 +12,14 @@ import pytest
 import torch
 
 from cellseg_mmdet.annotations.files import write_annotations
+from cellseg_mmdet.cli import main
+from cellseg_mmdet.cli import run as cellseg
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.structures import ImageRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT = np.array([[1, 1, 0, 0], [1, 0, 0, 0]])
 RIGHT = np.array([[0, 1, 1, 0], [0, 0, 1, 0]])  # shares one pixel with LEFT
-
-
-def load_main(name: str) -> Callable[[list[str]], int | None]:
-    return runpy.run_path(str(ROOT / "tools" / name))["main"]
 
 
 @pytest.fixture
@@ -63,12 +59,12 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_from_predictions_to_a_valid_submission(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    load_main("make_submission.py")(["preds.pkl", "--config", "config.py", "--out", "out/s.csv"])
+    cellseg(["submit", "preds.pkl", "--config", "config.py", "--out", "out/s.csv"])
     assert Path("out/s.csv").read_text() == "id,predicted\na,2 2 7 1\na,1 1 5 1\nb,\n"
     assert capsys.readouterr().out == (
         "out/s.csv: sartorius submission, 2 images, 2 cells, 1 images without cells\n"
     )
-    assert load_main("check_submission.py")(["out/s.csv", "--images", "images"]) == 0
+    assert cellseg(["check", "out/s.csv", "--images", "images"]) == 0
     assert capsys.readouterr().out == "out/s.csv: valid sartorius submission\n"
 
 
@@ -76,17 +72,16 @@ def test_a_list_without_overlap_removal_is_completed_and_said_so(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("config.py").write_text("postprocess = []\n")
-    load_main("make_submission.py")(
-        ["preds.pkl", "--config", "config.py", "--out", "s.csv", "--format", "dsb2018"]
+    cellseg(
+        ["submit", "preds.pkl", "--config", "config.py", "--out", "s.csv", "--format", "dsb2018"]
     )
     assert "config.py: postprocess may end with masks that overlap" in capsys.readouterr().out
-    check = load_main("check_submission.py")
-    assert check(["s.csv", "--images", "images", "--format", "dsb2018"]) == 0
+    assert cellseg(["check", "s.csv", "--images", "images", "--format", "dsb2018"]) == 0
 
 
 def test_all_faults_are_printed(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("s.csv").write_text("id,predicted\na,1 9\na,1 1\na,1 2\n")
-    assert load_main("check_submission.py")(["s.csv", "--images", "images"]) == 1
+    assert cellseg(["check", "s.csv", "--images", "images"]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "row 2, image a: pair 1 (1 9): ends at pixel 9, past the end; the image has 8 pixels "
         "(image of 2 x 4 pixels)",
@@ -99,11 +94,15 @@ def test_all_faults_are_printed(workspace: Path, capsys: pytest.CaptureFixture[s
 def test_a_check_that_cannot_be_made_is_no_success(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    check = load_main("check_submission.py")
-    assert check(["no_such.csv", "--images", "images"]) == 2
+    def status(*arguments: str) -> int:
+        with pytest.raises(SystemExit) as end:
+            main(["check", *arguments])
+        return end.value.code
+
+    assert status("no_such.csv", "--images", "images") == 2
     assert "no_such.csv" in capsys.readouterr().err
     Path("s.csv").write_text("id,predicted\n")
-    assert check(["s.csv", "--images", "nowhere"]) == 2
+    assert status("s.csv", "--images", "nowhere") == 2
     assert "nowhere" in capsys.readouterr().err
 
 
@@ -116,12 +115,12 @@ def test_the_ground_truth_as_submission(
         ImageRecord("a.png", 2, 4, both, ("c", "c")),
     ]
     write_annotations("all.json", records)
-    load_main("make_submission.py")(["all.json", "--ground-truth", "--out", "s.csv"])
+    cellseg(["submit", "all.json", "--ground-truth", "--out", "s.csv"])
     assert Path("s.csv").read_text() == (
         "id,predicted\nb,1 2 5 1\nb,3 1 7 1\na,1 2 5 1\na,3 1 7 1\n"
     )
     assert "1 shared pixels" in capsys.readouterr().out
-    assert load_main("check_submission.py")(["s.csv", "--images", "images"]) == 0
+    assert cellseg(["check", "s.csv", "--images", "images"]) == 0
 
 
 def test_as_commands(workspace: Path) -> None:

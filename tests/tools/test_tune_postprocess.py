@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cellseg_mmdet.annotations.files import write_annotations
+from cellseg_mmdet.cli import run as cellseg
 from tests.tuning.scenes import images, write_dump
 
 TOOLS = Path(__file__).parents[2] / "tools"
@@ -33,12 +33,12 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(tool: str, *arguments: str) -> None:
-    runpy.run_path(str(TOOLS / f"{tool}.py"))["main"]([*arguments])
+    cellseg([tool, *arguments])
 
 
 @pytest.mark.slow
 def test_a_config_with_better_numbers(capsys: pytest.CaptureFixture[str]) -> None:
-    run("tune_postprocess", *ARGUMENTS, *ONLY, "--trials", "25", "--jobs", "2")
+    run("tune", *ARGUMENTS, *ONLY, "--trials", "25", "--jobs", "2")
     out = capsys.readouterr().out
     assert "numbers to search for: ScoreThreshold.score_thr.astro, " in out
     stated = re.search(r"overall +6 +(\S+) +(\S+) +(\S+)\n", out).groups()
@@ -55,7 +55,7 @@ def test_a_config_with_better_numbers(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_the_same_command_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     for trials, added in (("2", 6), ("4", 6), ("4", 0)):
-        run("tune_postprocess", *ARGUMENTS, "--trials", trials, "--jobs", "1")
+        run("tune", *ARGUMENTS, "--trials", trials, "--jobs", "1")
         captured = capsys.readouterr()
         assert f"config with the numbers found in {trials} trials" in captured.out
         assert f"{added}/{added}" in captured.err or not added
@@ -63,7 +63,7 @@ def test_the_same_command_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_one_number_for_all(capsys: pytest.CaptureFixture[str]) -> None:
     run(
-        "tune_postprocess",
+        "tune",
         *ARGUMENTS,
         *ONLY,
         "--one-for-all",
@@ -83,7 +83,7 @@ def test_one_class(capsys: pytest.CaptureFixture[str]) -> None:
     predictions, _ = images(6)
     write_dump(Path("preds.pkl"), predictions[::2])  # label 0 only
     Path("leaf.py").write_text(Path("leaf.py").read_text().replace('"astro", "cort"', '"cell",'))
-    run("tune_postprocess", *ARGUMENTS, "--trials", "2", "--jobs", "1")
+    run("tune", *ARGUMENTS, "--trials", "2", "--jobs", "1")
     assert "the model has one class: its numbers are those of all cell types" in (
         capsys.readouterr().out
     )

@@ -1,8 +1,9 @@
 #!/usr/bin/env python
-"""Convert the 2018 Data Science Bowl (nuclei) to COCO or MMDetection annotations, with folds."""
+"""`cellseg convert dsb2018`."""
 
-from cellseg_mmdet.converters.convert import main
-from cellseg_mmdet.terminal import run_tool
+import sys
+
+from cellseg_mmdet.cli import main
 
 if __name__ == "__main__":
-    run_tool(lambda: main("dsb2018"))
+    main(["convert", "dsb2018", *sys.argv[1:]])

@@ -1,8 +1,9 @@
 #!/usr/bin/env python
-"""Convert label images (TIFF, PNG; 0 is background, every cell has a number) to COCO or MMDetection annotations."""
+"""`cellseg convert label-images`."""
 
-from cellseg_mmdet.converters.convert import main
-from cellseg_mmdet.terminal import run_tool
+import sys
+
+from cellseg_mmdet.cli import main
 
 if __name__ == "__main__":
-    run_tool(lambda: main("label-images"))
+    main(["convert", "label-images", *sys.argv[1:]])

@@ -1,8 +1,9 @@
 #!/usr/bin/env python
-"""Convert LIVECell to COCO or MMDetection annotations of one class, 'cell': train, val and test as given."""
+"""`cellseg convert livecell`."""
 
-from cellseg_mmdet.converters.convert import main
-from cellseg_mmdet.terminal import run_tool
+import sys
+
+from cellseg_mmdet.cli import main
 
 if __name__ == "__main__":
-    run_tool(lambda: main("livecell"))
+    main(["convert", "livecell", *sys.argv[1:]])

@@ -1,8 +1,9 @@
 #!/usr/bin/env python
-"""Convert label maps in .npz files to COCO or MMDetection annotations."""
+"""`cellseg convert npz`."""
 
-from cellseg_mmdet.converters.convert import main
-from cellseg_mmdet.terminal import run_tool
+import sys
+
+from cellseg_mmdet.cli import main
 
 if __name__ == "__main__":
-    run_tool(lambda: main("npz"))
+    main(["convert", "npz", *sys.argv[1:]])

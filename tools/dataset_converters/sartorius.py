@@ -1,8 +1,9 @@
 #!/usr/bin/env python
-"""Convert the Sartorius competition's train.csv to COCO or MMDetection annotations, with folds."""
+"""`cellseg convert sartorius`."""
 
-from cellseg_mmdet.converters.convert import main
-from cellseg_mmdet.terminal import run_tool
+import sys
+
+from cellseg_mmdet.cli import main
 
 if __name__ == "__main__":
-    run_tool(lambda: main("sartorius"))
+    main(["convert", "sartorius", *sys.argv[1:]])

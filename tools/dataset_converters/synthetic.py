@@ -1,8 +1,9 @@
 #!/usr/bin/env python
-"""Write synthetic phase-contrast images with masks in the Sartorius competition's layout."""
+"""`cellseg convert synthetic`."""
 
-from cellseg_mmdet.converters.convert import main
-from cellseg_mmdet.terminal import run_tool
+import sys
+
+from cellseg_mmdet.cli import main
 
 if __name__ == "__main__":
-    run_tool(lambda: main("synthetic"))
+    main(["convert", "synthetic", *sys.argv[1:]])

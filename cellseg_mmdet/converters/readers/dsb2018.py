@@ -84,7 +84,7 @@ def read_dsb2018(
     elif not any(image.masks for image in images.values()):
         raise DataError(
             f"{root}: no image has a folder masks; name a solution csv, or if there is none predict "
-            "the images with tools/infer.py --recursive"
+            "the images with cellseg infer --recursive"
         )
     convert = partial(
         _convert_image,

@@ -94,7 +94,7 @@ def read_run(
     """Read and score a dump of raw predictions, or a csv file of final cells.
 
     Args:
-        predictions: what tools/test.py wrote, or a csv file such as a submission.
+        predictions: what cellseg test wrote, or a csv file such as a submission.
         annotations: COCO json, MMDetection pickle, or a csv file of cells.
         config: of the model that predicted; a csv needs none, but is shown with it.
         images_dir: where the images are; by default where the config's data sets have them.

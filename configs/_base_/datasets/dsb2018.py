@@ -1,4 +1,4 @@
-# The layout of the 2018 Data Science Bowl, and of what tools/dataset_converters/dsb2018.py writes:
+# The layout of the 2018 Data Science Bowl, and of what cellseg convert dsb2018 writes:
 #   data/dsb2018/{stage1_train,stage1_test}/<id>/images/<id>.png
 #   data/dsb2018/annotations/{all,train_fold0..4,val_fold0..4}.json
 #   data/dsb2018/annotations/stage1_test/all.json       with --root stage1_test --solution stage1_solution.csv

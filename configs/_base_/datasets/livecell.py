@@ -1,4 +1,4 @@
-# The layout that tools/dataset_converters/livecell.py writes beside the unpacked images.zip:
+# The layout that cellseg convert livecell writes beside the unpacked images.zip:
 #   data/livecell/images/{livecell_train_val_images,livecell_test_images}/...
 #   data/livecell/annotations/{train,val,test}.json
 # The splits are those of the data set: there are no folds.

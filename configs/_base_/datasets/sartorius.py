@@ -1,4 +1,4 @@
-# The layout that tools/dataset_converters/sartorius.py writes:
+# The layout that cellseg convert sartorius writes:
 #   data/sartorius/{train,test}/*.png
 #   data/sartorius/annotations/{all,train_fold0..4,val_fold0..4}.json
 _base_ = "../parts/phase_contrast.py"

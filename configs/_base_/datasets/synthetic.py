@@ -1,4 +1,4 @@
-# What tools/dataset_converters/synthetic.py draws and tools/dataset_converters/sartorius.py converts:
+# What cellseg convert synthetic draws and cellseg convert sartorius converts:
 #   data/synthetic/{train,test}/*.png
 #   data/synthetic/annotations/{all,train_fold0..4,val_fold0..4}.json
 _base_ = "../parts/phase_contrast.py"

@@ -12,5 +12,5 @@ optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="SGD", lr=0.005, momentum=0.9, weight_decay=0.0001),
 )
-# The rate is for 1 GPU x 2 images; `tools/train.py --auto-scale-lr` scales it with both.
+# The rate is for 1 GPU x 2 images; `cellseg train --auto-scale-lr` scales it with both.
 auto_scale_lr = dict(enable=False, base_batch_size=2)

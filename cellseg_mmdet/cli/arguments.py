@@ -1,0 +1,136 @@
+"""Arguments that several commands share, named as mmdet names them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from cellseg_mmdet.choices import LAUNCHERS, SPLITS
+
+CONFIG_HELP = "config file, or the name of a shipped one"
+
+
+class ConfigOptions(argparse.Action):
+    """mmengine's ``DictAction``, imported when the option is given: ``--help`` needs no torch."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Put the settings as a dict into the namespace."""
+        from mmengine.config import DictAction
+
+        try:
+            DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)
+        except ValueError as error:
+            raise argparse.ArgumentError(
+                self, f"{values}: give KEY=VALUE, one or several ({error})"
+            ) from None
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add CONFIG and CHECKPOINT."""
+    parser.add_argument("config", metavar="CONFIG", help=CONFIG_HELP)
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint file or URL")
+
+
+def add_option_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options``."""
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=ConfigOptions,
+        metavar="KEY=VALUE",
+        help="override settings of the config, e.g. optim_wrapper.optimizer.lr=0.01; "
+        'a list is written key="[(a,b),(c,d)]", quoted and without spaces',
+    )
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options`` and ``--trust-checkpoint``."""
+    add_option_arguments(parser)
+    parser.add_argument(
+        "--trust-checkpoint",
+        action="store_true",
+        help="allow checkpoints to run code while they are loaded: if you trust who made them",
+    )
+
+
+def add_data_arguments(parser: argparse.ArgumentParser, *, split: bool = False) -> None:
+    """Add ``--data`` and ``--fold``, and for what tests ``--split``; `engine.DataChoice` takes them."""
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="folder that holds the data sets, such as DIR/sartorius/ (default: CELLSEG_DATA, else data)",
+    )
+    parser.add_argument(
+        "--fold",
+        type=int,
+        metavar="N",
+        help="fold that is held out (default: CELLSEG_FOLD, else 0)",
+    )
+    if split:
+        parser.add_argument(
+            "--split",
+            choices=SPLITS,
+            help="what is predicted: the held-out images, with a score, or the test images, with one if they are "
+            "annotated (default: CELLSEG_SPLIT, else val)",
+        )
+
+
+def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--work-dir``, ``--launcher`` and ``--local_rank``."""
+    parser.add_argument(
+        "--work-dir",
+        metavar="DIR",
+        help="folder of logs and checkpoints (default: work_dirs/CONFIG_NAME)",
+    )
+    parser.add_argument(
+        "--launcher",
+        choices=LAUNCHERS,
+        default="none",
+        help="what started the processes of this job",
+    )
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def set_local_rank(args: argparse.Namespace) -> None:
+    """Put the local rank where mmengine looks for it: older launchers give it by argument, torchrun there."""
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+
+
+def add_device_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``."""
+    parser.add_argument(
+        "--device", help="such as cpu or cuda:0 (default: the first accelerator there is)"
+    )
+
+
+def add_tta_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--tta``."""
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="test-time augmentation: predict several views of each image and merge what is found",
+    )
+
+
+def positive(text: str) -> int:
+    """Read a number from 1 on, as ``type`` of an argument.
+
+    Example:
+        >>> positive("3")
+        3
+    """
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number from 1 on")
+    return value

@@ -1,0 +1,59 @@
+"""Score predictions against annotations, over all and per cell type.
+
+PREDS is a dump of raw predictions (.pkl), scored after the post-processing of its config; or a csv file of final
+cells, such as a submission.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+EXAMPLES = """\
+  cellseg evaluate val.pkl --ann data/sartorius/annotations/val_fold0.json --config my_config.py
+  cellseg evaluate submission.csv --ann train.csv --out scores.json
+"""
+ANNOTATIONS_HELP = "COCO json, MMDetection pickle, a train.csv or a submission"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument(
+        "predictions", metavar="PREDS", help="what `cellseg test --out` wrote; or a csv file"
+    )
+    parser.add_argument("--ann", required=True, metavar="FILE", help=ANNOTATIONS_HELP)
+    parser.add_argument(
+        "--config",
+        metavar="CONFIG",
+        help="config of a dump: post-processing and class names; a csv file needs none",
+    )
+    parser.add_argument(
+        "--no-postprocess", action="store_true", help="score the predictions of a dump as they are"
+    )
+    parser.add_argument(
+        "--images",
+        metavar="DIR",
+        help="images whose sizes two submissions need, as neither says them",
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", help="report to write: .json (all), .csv (the table)"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the table, write the report."""
+    from cellseg_mmdet.evaluation.files import evaluate_files
+    from cellseg_mmdet.evaluation.report import check_suffix
+
+    if args.out:
+        check_suffix(args.out)
+    report = evaluate_files(
+        args.predictions,
+        args.ann,
+        config=args.config,
+        postprocess=not args.no_postprocess,
+        images_dir=args.images,
+    )
+    print(report.as_table())
+    if args.out:
+        report.write(args.out)
+        print(f"{args.out}: report of {report.about['images']} images")
