@@ -1,0 +1,179 @@
+"""`load_model` and `Model`: from a picture in memory to its cells, in two calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from cellseg_mmdet.errors import ImageError
+from cellseg_mmdet.inference import images
+from cellseg_mmdet.inference.cells import Cells
+from cellseg_mmdet.inference.predictor import Predictor
+
+_CHANNELS = (1, 3, 4)
+_RANGE_PERCENTILES = (0.1, 99.9)
+
+
+def load_model(
+    config: str | os.PathLike[str],
+    checkpoint: str | os.PathLike[str],
+    *,
+    device: str | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    trust_checkpoint: bool = False,
+    tta: bool = False,
+) -> Model:
+    """Load a trained model.
+
+    Args:
+        config: config file, or the name of a shipped one.
+        checkpoint: checkpoint file or URL.
+        device: such as ``cpu`` or ``cuda:1``; by default the first accelerator there is.
+        cfg_options: settings that override those of the config, by keys with dots.
+        trust_checkpoint: allow the checkpoint to run code while it is loaded.
+        tta: predict several views of each image and merge what is found.
+
+    Raises:
+        UsageError: the config is missing or lacks something, or the device is not there.
+        FileNotFoundError: there is no such checkpoint.
+        CheckpointError: the checkpoint is refused, damaged, or of another model.
+
+    Example:
+        >>> load_model("mask-rcnn_r18_fpn_cpu_sartorius", "no_such_file.pth", device="cpu")
+        Traceback (most recent call last):
+        ...
+        FileNotFoundError: checkpoint no_such_file.pth: there is no such file
+    """
+    return Model(
+        Predictor(
+            os.fspath(config),
+            os.fspath(checkpoint),
+            device=device,
+            cfg_options=cfg_options,
+            trust_checkpoint=trust_checkpoint,
+            tta=tta,
+        )
+    )
+
+
+class Model:
+    """A trained model: call it with an image and get its `Cells`.
+
+    An image is an array of numbers of any type:
+
+    - (H, W) or (H, W, 1) is gray;
+    - (H, W, 3) is RGB;
+    - (H, W, 4) is RGB and alpha, which is dropped.
+
+    8-bit values are taken as they are; others are stretched, all channels alike, so that the 0.1 percentile becomes 0
+    and the 99.9 percentile 255. Booleans are black and white. Channels first, (C, H, W), is refused.
+
+    What is found goes through the config's ``postprocess`` list, as in ``cellseg infer``.
+
+    Args:
+        predictor: the model; `load_model` makes both.
+
+    Attributes:
+        predictor: see there for the config and mmdet's model.
+
+    Example:
+        With a stand-in for the network, which takes each gray value for a cell:
+
+        >>> from cellseg_mmdet.masks import Runs
+        >>> from cellseg_mmdet.structures import ImagePrediction
+        >>> class GrayValues:
+        ...     classes = ("cell",)
+        ...     def predict(self, images):
+        ...         ((name, bgr),) = images.items()
+        ...         masks = Runs.from_label_map(bgr[..., 0])
+        ...         scores, labels = np.ones(len(masks)), np.zeros(len(masks), int)
+        ...         return [ImagePrediction(name, 1, *bgr.shape[:2], masks.boxes, scores, labels, masks)]
+        ...     def postprocess(self, prediction):
+        ...         return prediction
+        >>> Model(GrayValues())(np.array([[0, 90, 0, 200], [0, 90, 0, 200]], np.uint8))
+        Cells(2 cells in 2 x 4 pixels: 2 cell)
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+
+    def __repr__(self) -> str:
+        return f"Model(classes={', '.join(self.classes)}; on {self.device})"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the labels."""
+        return self.predictor.classes
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.predictor.device
+
+    def __call__(self, image: np.ndarray, *, name: str = "image") -> Cells:
+        """Find the cells of one image.
+
+        Args:
+            image: see the class.
+            name: by which `Cells` and errors call it.
+
+        Raises:
+            ImageError: the array is no picture: it has other axes, no pixels, or holds no numbers.
+        """
+        bgr = images.to_bgr8(_in_16_bits(_picture(image, name))[..., ::-1])
+        (raw,) = self.predictor.predict({f"{name}.image": bgr})
+        return Cells.from_prediction(self.predictor.postprocess(raw), self.classes)
+
+
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read one picture as uint8 RGB (H, W, 3), as `Model` takes it.
+
+    Raises:
+        ImageError: the file is missing, damaged, holds several pictures or is of another kind; the message names it.
+
+    Example:
+        >>> read_image("no_such_file.tif")
+        Traceback (most recent call last):
+        ...
+        cellseg_mmdet.errors.ImageError: no_such_file.tif: no such file
+    """
+    return np.ascontiguousarray(images.read_image(path)[..., ::-1])
+
+
+def _picture(image: np.ndarray, name: str) -> np.ndarray:
+    """Return an array (H, W, 1) or (H, W, 3) RGB of numbers."""
+    if isinstance(image, str | bytes | os.PathLike):
+        raise ImageError(f"{name}: {image!r} is no array: give read_image({image!r})")
+    image = np.asarray(image)
+    if image.dtype.kind not in "buif":
+        raise ImageError(f"{name}: an array of {image.dtype} is no picture: give numbers")
+    if image.ndim == 2:
+        image = image[..., None]
+    allowed = "(H, W), (H, W, 1), (H, W, 3) RGB and (H, W, 4) RGBA"
+    if image.ndim != 3 or image.shape[2] not in _CHANNELS:
+        hint = ""
+        if image.ndim == 3 and image.shape[0] in _CHANNELS:
+            hint = "; if channels come first, give np.moveaxis(image, 0, -1)"
+        raise ImageError(f"{name}: an array of shape {image.shape}; allowed are {allowed}{hint}")
+    if not image.size:
+        raise ImageError(f"{name}: an array of shape {image.shape} has no pixels")
+    if image.dtype == bool:
+        image = image.astype(np.uint8) * 255
+    return image[..., :3]
+
+
+def _in_16_bits(image: np.ndarray) -> np.ndarray:
+    """Spread values that are not of 8 or 16 bits over 16, from which they are stretched to 8."""
+    if image.dtype in (np.uint8, np.uint16):
+        return image
+    values = image.astype(np.float64)
+    finite = values[np.isfinite(values)]
+    low, high = np.percentile(finite, _RANGE_PERCENTILES) if finite.size else (0.0, 0.0)
+    if high <= low:  # one value alone: there is nothing to see
+        return np.zeros(image.shape, np.uint8)
+    shares = np.nan_to_num((values - low) / (high - low), nan=0.0, posinf=1.0, neginf=0.0)
+    return np.rint(shares.clip(0, 1) * 65535).astype(np.uint16)
