@@ -27,7 +27,16 @@ from cellseg_mmdet.evaluation.overlaps import Overlaps, Pairs
 
 @mean_over_images("aji", "AJI", "aggregated Jaccard index", rank=30)
 def aji(overlaps: Overlaps) -> float:
-    """Return the AJI in [0, 1] of one image."""
+    """Return the AJI in [0, 1] of one image.
+
+    Example:
+        >>> from cellseg_mmdet import Runs
+        >>> predicted = Runs.from_label_map(np.array([[1, 1, 0, 2]]))
+        >>> true = Runs.from_label_map(np.array([[1, 1, 1, 0]]))
+        >>> overlaps = Overlaps(predicted, true)
+        >>> round(aji(overlaps), 3)
+        0.5
+    """
     pairs = overlaps.pairs
     # By true cell, of one cell by falling IoU, and equal ones by predicted cell: the first of each.
     order = np.lexsort((pairs.predicted, -pairs.iou, pairs.true))
@@ -37,7 +46,16 @@ def aji(overlaps: Overlaps) -> float:
 
 @mean_over_images("aji_plus", "AJI+", "the same, one to one", rank=40)
 def aji_plus(overlaps: Overlaps) -> float:
-    """Return the AJI+ in [0, 1] of one image."""
+    """Return the AJI+ in [0, 1] of one image.
+
+    Example:
+        >>> from cellseg_mmdet import Runs
+        >>> predicted = Runs.from_label_map(np.array([[1, 1, 0, 2]]))
+        >>> true = Runs.from_label_map(np.array([[1, 1, 1, 0]]))
+        >>> overlaps = Overlaps(predicted, true)
+        >>> round(aji_plus(overlaps), 3)
+        0.5
+    """
     return _aggregate(overlaps, overlaps.pairs.best_one_to_one())
 
 

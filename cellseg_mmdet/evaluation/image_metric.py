@@ -24,6 +24,10 @@ class MetricOptions:
         classes: class names by label.
         single_class: count all classes of annotations and predictions as this one.
         coco_max_dets: detections per image, those with the highest scores, that COCO AP looks at.
+
+    Example:
+        >>> MetricOptions(classes=("astro", "cort")).coco_max_dets
+        2000
     """
 
     classes: tuple[str, ...] | None = None
@@ -84,7 +88,13 @@ IMAGE_METRICS: Registry[ImageMetric] = Registry("metric")
 
 
 def metric_names(*, needing_scores: bool = True) -> tuple[str, ...]:
-    """Return the names of all metrics in the order of tables; without those that need scores if not asked for."""
+    """Return the names of all metrics in the order of tables; without those that need scores if not asked for.
+
+    Example:
+        >>> import cellseg_mmdet.evaluation
+        >>> metric_names(needing_scores=False)
+        ('kaggle_map', 'pq', 'aji', 'aji_plus', 'dice', 'iou', 'count_error', 'f1')
+    """
     kinds: dict[str, Any] = {name: IMAGE_METRICS.get(name) for name in IMAGE_METRICS.names()}
     names = sorted(kinds, key=lambda name: (kinds[name].rank, name))
     return tuple(name for name in names if needing_scores or not kinds[name].needs_scores)

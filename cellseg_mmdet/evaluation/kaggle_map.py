@@ -38,6 +38,14 @@ def image_score(overlaps: Overlaps) -> float:
 
     Raises:
         ValueError: if the masks are of different image sizes.
+
+    Example:
+        >>> from cellseg_mmdet import Runs
+        >>> predicted = Runs.from_label_map(np.array([[1, 1, 0, 2]]))
+        >>> true = Runs.from_label_map(np.array([[1, 1, 1, 0]]))
+        >>> overlaps = Overlaps(predicted, true)
+        >>> round(image_score(overlaps), 3)
+        0.2
     """
     hits = count_hits(overlaps.pairs)
     total = len(overlaps.predicted) + len(overlaps.true) - hits
@@ -45,7 +53,16 @@ def image_score(overlaps: Overlaps) -> float:
 
 
 def count_hits(pairs: Pairs) -> np.ndarray:
-    """Return for each of `IOU_THRESHOLDS` how many pairs are hits, one to one, (10,) int64."""
+    """Return for each of `IOU_THRESHOLDS` how many pairs are hits, one to one, (10,) int64.
+
+    Example:
+        >>> from cellseg_mmdet import Runs
+        >>> predicted = Runs.from_label_map(np.array([[1, 1, 0, 2]]))
+        >>> true = Runs.from_label_map(np.array([[1, 1, 1, 0]]))
+        >>> overlaps = Overlaps(predicted, true)
+        >>> count_hits(overlaps.pairs)
+        array([1, 1, 1, 1, 0, 0, 0, 0, 0, 0])
+    """
     close = pairs.select(pairs.iou > IOU_THRESHOLDS[0])
     if close.is_one_to_one:
         return (close.iou[:, None] > IOU_THRESHOLDS).sum(axis=0)

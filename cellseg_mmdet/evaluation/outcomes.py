@@ -55,7 +55,16 @@ class Outcomes:
 
 
 def find_outcomes(overlaps: Overlaps) -> Outcomes:
-    """Sort the true and the predicted cells of an image; what the outcomes mean is defined above."""
+    """Sort the true and the predicted cells of an image; what the outcomes mean is defined above.
+
+    Example:
+        >>> from cellseg_mmdet import Runs
+        >>> predicted = Runs.from_label_map(np.array([[1, 1, 0, 2]]))
+        >>> true = Runs.from_label_map(np.array([[1, 1, 1, 0]]))
+        >>> overlaps = Overlaps(predicted, true)
+        >>> find_outcomes(overlaps).counts()
+        {'hit': 1, 'missed': 0, 'extra': 1, 'split': 0, 'merged': 0}
+    """
     pairs, num_true, num_predicted = overlaps.pairs, len(overlaps.true), len(overlaps.predicted)
     true_areas, predicted_areas = overlaps.true.areas, overlaps.predicted.areas
     # Quotients and products by two of integers: exact.

@@ -82,6 +82,14 @@ class Overlaps:
 
     Raises:
         ValueError: at first use, if the two are of different image sizes.
+
+    Example:
+        >>> from cellseg_mmdet import Runs
+        >>> predicted = Runs.from_label_map(np.array([[1, 1, 0, 2]]))
+        >>> true = Runs.from_label_map(np.array([[1, 1, 1, 0]]))
+        >>> overlaps = Overlaps(predicted, true)
+        >>> overlaps.pairs.iou, overlaps.foreground
+        (array([0.66666667]), (3, 3, 2))
     """
 
     predicted: Runs

@@ -48,7 +48,17 @@ class PanopticSums(NamedTuple):
 
 
 def panoptic_sums(overlaps: Overlaps) -> PanopticSums:
-    """Return the sums of one image."""
+    """Return the sums of one image.
+
+    Example:
+        >>> from cellseg_mmdet import Runs
+        >>> predicted = Runs.from_label_map(np.array([[1, 1, 0, 2]]))
+        >>> true = Runs.from_label_map(np.array([[1, 1, 1, 0]]))
+        >>> overlaps = Overlaps(predicted, true)
+        >>> sums = panoptic_sums(overlaps)
+        >>> round(sums.iou, 3), sums.hits, sums.found, sums.true
+        (0.667, 1, 2, 1)
+    """
     pairs = overlaps.pairs
     hits = pairs.select(pairs.iou > IOU_THR).best_one_to_one()
     return PanopticSums(

@@ -33,8 +33,8 @@ class Report:
         about: what was scored: files, number of images and cells, whether it was post-processed.
         overall: of all images.
         per_type: of the images of each cell type.
-        per_image: one dict per image: ``image``, ``cell_type``, ``kaggle_map``, ``aji``, ``dice``,
-            and the numbers of cells: ``true``, ``found``, ``hits`` (IoU above 0.5).
+        per_image: one dict per image: ``image``, ``cell_type``, of ``kaggle_map``, ``aji`` and ``dice`` those asked
+            for, and the numbers of cells: ``true``, ``found``, ``hits`` (IoU above 0.5).
     """
 
     about: dict[str, Any]
@@ -69,11 +69,13 @@ class Report:
                 label = f"{name} *" if name in of_raw_predictions() else name
                 numbers = [_number(scores[name]) for scores in columns.values()]
                 lines.append(_line(label, numbers, width))
-        thresholds = [f"{percent / 100:.2f}" for percent in IOU_PERCENT]
-        lines += [f"* {self._about_ap()}", "", _line("IoU above", thresholds, 8)]
-        for name in _PER_THRESHOLD:
-            numbers = [_number(self.overall[f"{name}_{percent}"]) for percent in IOU_PERCENT]
-            lines.append(_line(name, numbers, 8))
+        lines.append(f"* {self._about_ap()}")
+        if "f1_50" in self.overall:  # where f1 was asked for
+            thresholds = [f"{percent / 100:.2f}" for percent in IOU_PERCENT]
+            lines += ["", _line("IoU above", thresholds, 8)]
+            for name in _PER_THRESHOLD:
+                numbers = [_number(self.overall[f"{name}_{percent}"]) for percent in IOU_PERCENT]
+                lines.append(_line(name, numbers, 8))
         return "\n".join(lines)
 
     def _columns(self) -> dict[str, Scores]:
@@ -88,7 +90,7 @@ class Report:
 
     def _about_ap(self) -> str:
         if self.overall["segm_AP"] is None:
-            return "not measured: the predictions have no scores"
+            return "not measured: the predictions have no scores, or it was not asked for"
         return (
             "of the raw predictions, before post-processing, "
             f"the best {self.about['coco_max_dets']} of an image at most"
@@ -115,10 +117,23 @@ def evaluate(
     Raises:
         ValueError: if predictions and annotations are not of the same images, or not of the same
             size, or of other classes.
+
+    Example:
+        >>> from cellseg_mmdet import ImageRecord, Runs
+        >>> from cellseg_mmdet.structures import from_records
+        >>> masks = Runs.from_label_map(np.array([[1, 1, 0, 2]]))
+        >>> record = ImageRecord("a.png", 1, 4, masks, ("cort", "cort"), cell_type="cort")
+        >>> (perfect,) = from_records([record])
+        >>> report = evaluate([perfect], [record], metrics=("kaggle_map", "dice"))
+        >>> report.overall["kaggle_map"], report.per_type["cort"]["dice"]
+        (1.0, 1.0)
     """
     options = options or MetricOptions()
-    built = scoring.build_metrics(metric_names() if metrics is None else metrics, options)
-    measuring = scoring.measure_images(predictions, records, built, postprocess)
+    names = metric_names() if metrics is None else metrics
+    built = scoring.build_metrics(names, options)
+    # Cells are counted in any case, as f1 counts them.
+    measured = scoring.build_metrics([*names, "f1"], options)
+    measuring = scoring.measure_images(predictions, records, measured, postprocess)
     images = list(progress_bar(measuring, total=len(predictions), description="scoring"))
     per_image = [_of_image(image) for image in images]
     return Report(
@@ -147,7 +162,14 @@ def of_raw_predictions() -> list[str]:
 
 
 def check_suffix(path: str | os.PathLike[str]) -> None:
-    """Raise UsageError unless a report can be written under this name."""
+    """Raise UsageError unless a report can be written under this name.
+
+    Example:
+        >>> check_suffix("report.txt")
+        Traceback (most recent call last):
+        ...
+        cellseg_mmdet.errors.UsageError: report.txt: the name of a report ends with .json or .csv
+    """
     if Path(path).suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path}: the name of a report ends with {' or '.join(SUFFIXES)}")
 
@@ -158,7 +180,7 @@ def _of_image(image: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "image": image["image"],
         "cell_type": image["cell_type"],
-        **{name: measured[name] for name in ("kaggle_map", "aji", "dice")},
+        **{name: measured[name] for name in ("kaggle_map", "aji", "dice") if name in measured},
         "true": counts.true,
         "found": counts.found,
         "hits": counts.hits[0],

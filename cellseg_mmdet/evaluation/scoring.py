@@ -35,6 +35,12 @@ def records_by_image_id(
 
     Raises:
         DataError: if two share it.
+
+    Example:
+        >>> from cellseg_mmdet import Runs
+        >>> record = ImageRecord("plate/a.png", 2, 3, Runs.empty(2, 3), ())
+        >>> list(records_by_image_id([record]))
+        ['a']
     """
     by_id: dict[str, ImageRecord] = {}
     for record in records:
@@ -155,12 +161,29 @@ def score_predictions(
     Raises:
         DataError: if predictions and annotations are not of the same images, or not of the same
             size.
+
+    Example:
+        >>> from cellseg_mmdet import ImageRecord, Runs
+        >>> from cellseg_mmdet.structures import from_records
+        >>> masks = Runs.from_label_map(np.array([[1, 1, 0, 2]]))
+        >>> record = ImageRecord("a.png", 1, 4, masks, ("cort", "cort"), cell_type="cort")
+        >>> (perfect,) = from_records([record])
+        >>> score_predictions([perfect.select(np.array([0]))], [record])
+        {'kaggle_map': 0.5, 'kaggle_map_cort': 0.5}
+        >>> score_predictions([perfect], [record], metrics=("aji", "dice"))
+        {'aji': 1.0, 'dice': 1.0, 'aji_cort': 1.0, 'dice_cort': 1.0}
     """
     built = build_metrics(metrics, options or MetricOptions())
     return summarise_all(list(measure_images(predictions, records, built, postprocess)), built)
 
 
 def format_scores(scores: Mapping[str, float]) -> str:
-    """Return the scores as a table, one line each."""
+    """Return the scores as a table, one line each.
+
+    Example:
+        >>> print(format_scores({"kaggle_map": 0.5, "kaggle_map_cort": 0.25}))
+        kaggle_map       0.5000
+        kaggle_map_cort  0.2500
+    """
     width = max(map(len, scores), default=0)
     return "\n".join(f"{name:<{width}}  {score:.4f}" for name, score in scores.items())

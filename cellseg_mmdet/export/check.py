@@ -26,6 +26,10 @@ class Fault:
             something.
         image_id: image it is about; None if it is not about one.
         message: what was found and what is allowed.
+
+    Example:
+        >>> print(Fault(3, "a", "ends past the image"))
+        row 3, image a: ends past the image
     """
 
     row: int | None
@@ -64,6 +68,17 @@ def check_submission(
         FileNotFoundError, NotADirectoryError: if file or folder do not exist.
         DataError: if there is no image in the folder, or one that cannot be read; for an unknown
             format.
+
+    Example:
+        >>> import cv2
+        >>> Path("images").mkdir()
+        >>> cv2.imwrite("images/a.png", np.zeros((2, 4), np.uint8))
+        True
+        >>> with Path("s.csv").open("w") as file:
+        ...     print("id,predicted", "a,7 3", sep=chr(10), file=file)
+        >>> for fault in check_submission("s.csv", "images", "sartorius"):
+        ...     print(fault)
+        row 2, image a: pair 1 (7 3): ends at pixel 9, past the end; the image has 8 pixels (image of 2 x 4 pixels)
     """
     layout = FORMATS.get(format)()
     images = find_images(images_dir)

@@ -27,6 +27,15 @@ def to_coco_results(
             write.
 
     Images without ``img_id`` are named by their ``image_id``.
+
+    Example:
+        >>> from cellseg_mmdet import ImagePrediction, Runs
+        >>> masks = Runs.from_label_map(np.array([[1, 2, 2]]))
+        >>> scores, labels = np.array([0.4, 0.9]), np.array([0, 0])
+        >>> found = ImagePrediction("a", 1, 1, 3, masks.boxes, scores, labels, masks)
+        >>> results = to_coco_results([found])
+        >>> results[1]["segmentation"], results[1]["bbox"]
+        ({'size': [1, 3], 'counts': '12'}, [1.0, 0.0, 2.0, 1.0])
     """
     results: list[dict[str, Any]] = []
     for prediction in predictions:
@@ -56,7 +65,16 @@ def write_coco_results(
     predictions: Iterable[ImagePrediction],
     category_ids: Sequence[int] | None = None,
 ) -> int:
-    """Write `to_coco_results` as JSON, whole or not at all, and return the number of instances."""
+    """Write `to_coco_results` as JSON, whole or not at all, and return the number of instances.
+
+    Example:
+        >>> from cellseg_mmdet import ImagePrediction, Runs
+        >>> masks = Runs.from_label_map(np.array([[1, 2, 2]]))
+        >>> scores, labels = np.array([0.4, 0.9]), np.array([0, 0])
+        >>> found = ImagePrediction("a", 1, 1, 3, masks.boxes, scores, labels, masks)
+        >>> write_coco_results("predictions.json", [found])
+        2
+    """
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         results = _JsonList(file)
         for prediction in predictions:

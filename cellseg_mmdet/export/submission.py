@@ -57,6 +57,18 @@ def write_submission(
     Raises:
         ConfigError: for an unknown format.
         DataError: for an image that comes twice.
+
+    Example:
+        >>> from cellseg_mmdet import ImagePrediction, Runs
+        >>> masks = Runs.from_label_map(np.array([[1, 2, 2]]))
+        >>> scores, labels = np.array([0.4, 0.9]), np.array([0, 0])
+        >>> found = ImagePrediction("a", 1, 1, 3, masks.boxes, scores, labels, masks)
+        >>> print(write_submission("submission.csv", [found], "sartorius"))
+        1 images, 2 cells, 0 images without cells
+        >>> print(Path("submission.csv").read_text())
+        id,predicted
+        a,2 2
+        a,1 1
     """
     layout = FORMATS.get(format)()
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
@@ -78,6 +90,17 @@ class SubmissionWriter(Writer):
 
     Raises:
         ConfigError: for an unknown format.
+
+    Example:
+        >>> from cellseg_mmdet import ImagePrediction, Runs
+        >>> masks = Runs.from_label_map(np.array([[1, 2, 2]]))
+        >>> scores, labels = np.array([0.4, 0.9]), np.array([0, 0])
+        >>> found = ImagePrediction("a", 1, 1, 3, masks.boxes, scores, labels, masks)
+        >>> writer = SubmissionWriter("dsb2018")
+        >>> writer.open("out", ("cell",))
+        >>> writer.add(found, np.zeros((1, 3, 3), np.uint8))
+        >>> writer.close().files
+        {PosixPath('out/submission.csv'): 'submission in dsb2018 format'}
     """
 
     def __init__(self, format: str = "sartorius") -> None:

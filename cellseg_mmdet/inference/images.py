@@ -26,6 +26,12 @@ def find_images(
     Raises:
         FileNotFoundError: a path does not exist, or a folder holds no image.
         ImageError: a file named has no suffix of an image, or two images share a stem, by which results are named.
+
+    Example:
+        >>> for name in ("b.png", "a.tif", "notes.txt"):
+        ...     Path(name).touch()
+        >>> list(find_images(["."]))
+        ['a', 'b']
     """
     images: dict[str, Path] = {}
     for path in map(Path, paths):
@@ -68,6 +74,11 @@ def to_bgr8(pixels: np.ndarray) -> np.ndarray:
 
     Raises:
         ImageError: for another type or shape, or no pixels.
+
+    Example:
+        >>> to_bgr8(np.array([[0, 1000], [3000, 4000]], np.uint16))[..., 0]
+        array([[  0,  64],
+               [191, 255]], dtype=uint8)
     """
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     if pixels.ndim not in (2, 3) or channels not in (1, 3, 4) or not pixels.size:

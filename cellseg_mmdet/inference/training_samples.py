@@ -77,7 +77,12 @@ def draw_samples(
 
 
 def spread(kinds: Sequence[str | None], count: int) -> list[int]:
-    """Return ``count`` indices, or all if there are fewer: as many of each kind as can be, evenly spread in it."""
+    """Return ``count`` indices, or all if there are fewer: as many of each kind as can be, evenly spread in it.
+
+    Example:
+        >>> spread(["astro", "astro", "astro", "cort"], 2)
+        [0, 3]
+    """
     members: dict[str | None, list[int]] = {}
     ranks = []
     for index, kind in enumerate(kinds):

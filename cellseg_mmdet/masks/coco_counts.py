@@ -20,7 +20,12 @@ _MAX_GROUPS = 7  # 35 bits: a difference of two uint32 counts
 
 
 def encode_counts(counts: np.ndarray, offsets: np.ndarray) -> list[bytes]:
-    """Compress counts (C,) int64 of N instances, ``offsets`` (N + 1,), to one ASCII string per instance."""
+    """Compress counts (C,) int64 of N instances, ``offsets`` (N + 1,), to one ASCII string per instance.
+
+    Example:
+        >>> encode_counts(np.array([2, 3, 1, 6]), np.array([0, 2, 4]))
+        [b'23', b'16']
+    """
     values = counts.copy()
     position = _position_in_segment(offsets)
     is_difference = np.flatnonzero(position > 2)
@@ -49,6 +54,11 @@ def decode_counts(strings: Sequence[bytes | str]) -> tuple[np.ndarray, np.ndarra
     Raises:
         MaskError: for a string with a character outside the alphabet, one that is cut off in the middle of a number,
             or one with a negative count; the message names the instance.
+
+    Example:
+        >>> counts, offsets = decode_counts([b'23', b'16'])
+        >>> counts.tolist(), offsets.tolist()
+        ([2, 3, 1, 6], [0, 2, 4])
     """
     encoded = [
         text.encode("ascii", "replace") if isinstance(text, str) else text for text in strings

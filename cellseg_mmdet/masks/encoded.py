@@ -23,6 +23,15 @@ class EncodedMasks:
 
     Attributes:
         runs: the masks.
+
+    Example:
+        >>> masks = EncodedMasks(Runs.from_label_map(np.array([[1, 1, 0], [0, 0, 2]])))
+        >>> masks
+        EncodedMasks(2 instances, height=2, width=3)
+        >>> masks[0]
+        {'size': [2, 3], 'counts': '01102'}
+        >>> len(masks[1:])
+        1
     """
 
     def __init__(self, runs: Runs) -> None:

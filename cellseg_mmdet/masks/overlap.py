@@ -17,6 +17,13 @@ def pairwise_intersection(first: Runs, second: Runs) -> np.ndarray:
 
     Raises:
         ValueError: if the two are of different image sizes.
+
+    Example:
+        >>> first = Runs.from_label_map(np.array([[1, 1, 2]]))
+        >>> second = Runs.from_label_map(np.array([[0, 1, 1]]))
+        >>> pairwise_intersection(first, second)
+        array([[1.],
+               [1.]])
     """
     if (first.height, first.width) != (second.height, second.width):
         raise ValueError(
@@ -52,6 +59,13 @@ def pairwise_iou(first: Runs, second: Runs) -> np.ndarray:
 
     Raises:
         ValueError: if the two are of different image sizes.
+
+    Example:
+        >>> first = Runs.from_label_map(np.array([[1, 1, 2]]))
+        >>> second = Runs.from_label_map(np.array([[0, 1, 1]]))
+        >>> pairwise_iou(first, second).round(2)
+        array([[0.33],
+               [0.5 ]])
     """
     intersection = pairwise_intersection(first, second)
     union = first.areas[:, None] + second.areas[None] - intersection

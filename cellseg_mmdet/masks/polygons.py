@@ -45,6 +45,11 @@ def contours(masks: Runs) -> list[list[np.ndarray]]:
     Returns:
         For each of the N instances a list of (P, 2) int32 arrays, (x, y) of the outermost pixels of a piece, or of
         the pixels around a hole; corners only. Empty for an instance without pixels.
+
+    Example:
+        >>> masks = Runs.from_label_map(np.array([[0, 1, 1], [0, 1, 1]]))
+        >>> contours(masks)[0][0].tolist()
+        [[1, 0], [1, 1], [2, 1], [2, 0]]
     """
     import cv2  # here: what reads masks does without OpenCV
 
@@ -63,7 +68,12 @@ def contours(masks: Runs) -> list[list[np.ndarray]]:
 
 
 def is_polygons(segmentation: Any) -> bool:
-    """Return whether this is a list of polygons, and not an RLE or something else."""
+    """Return whether this is a list of polygons, and not an RLE or something else.
+
+    Example:
+        >>> is_polygons([[0, 0, 4, 0, 4, 4]]), is_polygons({"size": [4, 4], "counts": "04"})
+        (True, False)
+    """
     return isinstance(segmentation, list | tuple) and all(
         isinstance(part, list | tuple | np.ndarray) for part in segmentation
     )

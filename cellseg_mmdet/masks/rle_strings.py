@@ -30,6 +30,15 @@ def parse_rle_string(
         MaskError: naming the first pair that is wrong and why: an odd count of numbers, something that is no
             integer, a start below 1, a length below 1, a run that passes pixel ``num_pixels``, or a run that begins
             before the previous one has ended (unsorted or overlapping runs).
+
+    Example:
+        >>> starts, lengths = parse_rle_string("1 3 10 2", 12)
+        >>> starts.tolist(), lengths.tolist()
+        ([0, 9], [3, 2])
+        >>> parse_rle_string("1 3 10 5", 12)
+        Traceback (most recent call last):
+        ...
+        cellseg_mmdet.errors.MaskError: pair 2 (10 5): ends at pixel 14, past the end; the image has 12 pixels
     """
     if _DIGITS_ONLY.fullmatch(text) is None:
         _raise_for_token(text)
@@ -69,6 +78,11 @@ def parse_rle_strings(
 
     Raises:
         MaskError: as `parse_rle_string`, with the index of the instance in front.
+
+    Example:
+        >>> starts, lengths, offsets = parse_rle_strings(["1 3", "", "10 2"], 12)
+        >>> starts.tolist(), lengths.tolist(), offsets.tolist()
+        ([0, 9], [3, 2], [0, 1, 1, 2])
     """
     starts: list[np.ndarray] = []
     lengths: list[np.ndarray] = []
@@ -87,7 +101,12 @@ def parse_rle_strings(
 
 
 def format_rle_strings(starts: np.ndarray, lengths: np.ndarray, offsets: np.ndarray) -> list[str]:
-    """Write each instance's runs (0-based starts) as a ``start length`` string, 1-based; the inverse of parsing."""
+    """Write each instance's runs (0-based starts) as a ``start length`` string, 1-based; the inverse of parsing.
+
+    Example:
+        >>> format_rle_strings(np.array([0, 9]), np.array([3, 2]), np.array([0, 1, 2]))
+        ['1 3', '10 2']
+    """
     numbers = np.empty(2 * len(starts), dtype=np.int64)
     numbers[0::2] = starts + 1
     numbers[1::2] = lengths

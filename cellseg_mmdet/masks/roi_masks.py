@@ -18,6 +18,15 @@ class RoIMasks(RoIBitmaps):
 
     The masks of 790 cells take less than a megabyte here, and a gigabyte as N x height x width at training size. Each
     method gives what mmdet's ``BitmapMasks`` gives, pixel for pixel. mmdet's transforms and heads take it as it is.
+
+    Example:
+        >>> from cellseg_mmdet.masks import Runs
+        >>> masks = RoIMasks.from_runs(Runs.from_label_map(np.array([[0, 1, 1], [0, 1, 2]])))
+        >>> len(masks), masks.height, masks.width, masks.boxes.tolist()
+        (2, 2, 3, [[1, 0, 3, 2], [2, 1, 3, 2]])
+        >>> masks.flip("horizontal").bitmap(0)
+        array([[1, 1],
+               [0, 1]], dtype=uint8)
     """
 
     # ---------------------------------------------------------------- geometry

@@ -51,7 +51,12 @@ def normalised(boxes: np.ndarray) -> np.ndarray:
 
 
 def nearest_source(length: int, new_length: int) -> np.ndarray:
-    """Return the source index (new_length,) of each pixel of a resized axis, as ``cv2.resize`` with INTER_NEAREST."""
+    """Return the source index (new_length,) of each pixel of a resized axis, as ``cv2.resize`` with INTER_NEAREST.
+
+    Example:
+        >>> nearest_source(4, 8), nearest_source(4, 2)
+        (array([0, 0, 1, 1, 2, 2, 3, 3]), array([0, 2]))
+    """
     inverse_scale = 1.0 / (new_length / length)
     return np.floor(np.arange(new_length) * inverse_scale).astype(np.int64).clip(max=length - 1)
 

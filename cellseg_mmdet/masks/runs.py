@@ -38,6 +38,17 @@ class Runs:
         offsets: (N + 1,) int64, instance ``i`` owns runs ``offsets[i]:offsets[i + 1]``.
         height: image height in pixels.
         width: image width in pixels.
+
+    Example:
+        >>> masks = Runs.from_label_map(np.array([[1, 1, 0, 2], [1, 0, 0, 2]]))
+        >>> masks
+        Runs(2 instances, 2 runs, height=2, width=4)
+        >>> masks.areas, masks.boxes.tolist()
+        (array([3, 2]), [[0, 0, 2, 2], [3, 0, 4, 2]])
+        >>> masks.to_strings(order="row")
+        ['1 2 5 1', '4 1 8 1']
+        >>> masks[masks.areas > 2].to_coco(text=True)
+        [{'size': [2, 4], 'counts': '035'}]
     """
 
     starts: np.ndarray

@@ -41,12 +41,24 @@ class Shared(NamedTuple):
 
 
 def in_pixels(area: int) -> str:
-    """Return an area in words: '1 pixel', '2 pixels'."""
+    """Return an area in words: '1 pixel', '2 pixels'.
+
+    Example:
+        >>> in_pixels(1), in_pixels(20)
+        ('1 pixel', '20 pixels')
+    """
     return f"{area} pixel{'s' * (area != 1)}"
 
 
 def shared_by_masks(masks: Runs) -> Shared:
-    """Return all pairs of instances that share a pixel, each once."""
+    """Return all pairs of instances that share a pixel, each once.
+
+    Example:
+        >>> one = Runs.from_label_map(np.array([[1, 1, 2]]))
+        >>> other = Runs.from_label_map(np.array([[0, 1, 1]]))
+        >>> list(shared_by_masks(Runs.concatenate([one, other])).pairs())
+        [(0, 2, 1), (1, 2, 1)]
+    """
     owner, ends = segment_ids(masks.offsets), masks.starts + masks.lengths
 
     def parts() -> Iterator[Shared]:
@@ -59,7 +71,12 @@ def shared_by_masks(masks: Runs) -> Shared:
 
 
 def shared_by_boxes(boxes: np.ndarray) -> Shared:
-    """Return all pairs of boxes (N, 4) xyxy that share an area, each once."""
+    """Return all pairs of boxes (N, 4) xyxy that share an area, each once.
+
+    Example:
+        >>> list(shared_by_boxes(np.array([[0, 0, 4, 4], [2, 2, 6, 6], [8, 8, 9, 9]])).pairs())
+        [(0, 1, 4)]
+    """
     x1, y1, x2, y2 = (boxes[:, side].astype(np.float64) for side in range(4))
 
     def parts() -> Iterator[Shared]:

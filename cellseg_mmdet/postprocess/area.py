@@ -15,6 +15,14 @@ class MinArea(Step):
 
     Args:
         min_area_px: one for all, or a dict from class name to area.
+
+    Example:
+        >>> from cellseg_mmdet import ImagePrediction, Runs
+        >>> masks = Runs.from_label_map(np.array([[1, 2, 2]]))
+        >>> scores, labels = np.array([0.9, 0.4]), np.array([0, 0])
+        >>> found = ImagePrediction("a", 1, 1, 3, masks.boxes, scores, labels, masks)
+        >>> MinArea(2)(found).masks.areas
+        array([2])
     """
 
     tunable = (Tunable("min_area_px", 1, 500, log=True, integer=True),)
@@ -34,6 +42,14 @@ class MaxArea(Step):
 
     Args:
         max_area_px: one for all, or a dict from class name to area.
+
+    Example:
+        >>> from cellseg_mmdet import ImagePrediction, Runs
+        >>> masks = Runs.from_label_map(np.array([[1, 2, 2]]))
+        >>> scores, labels = np.array([0.9, 0.4]), np.array([0, 0])
+        >>> found = ImagePrediction("a", 1, 1, 3, masks.boxes, scores, labels, masks)
+        >>> MaxArea(1)(found).masks.areas
+        array([1])
     """
 
     tunable = (Tunable("max_area_px", 500, 50_000, log=True, integer=True),)

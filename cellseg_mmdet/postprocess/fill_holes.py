@@ -14,6 +14,16 @@ class FillHoles(Step):
     """Add to each mask the background that it surrounds; a gap at a corner does not lead out.
 
     What touches the border of the image is no hole. Masks grow: put it before `RemoveOverlaps`.
+
+    Example:
+        >>> from cellseg_mmdet import ImagePrediction, Runs
+        >>> masks = Runs.from_label_map(np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]]))
+        >>> scores, labels = np.array([0.9]), np.array([0])
+        >>> found = ImagePrediction("a", 1, 3, 3, masks.boxes, scores, labels, masks)
+        >>> FillHoles()(found).masks.to_label_map()
+        array([[1, 1, 1],
+               [1, 1, 1],
+               [1, 1, 1]], dtype=int32)
     """
 
     grows_masks = True

@@ -16,6 +16,14 @@ class LargestComponent(Step):
     """Keep of each mask the connected part with the most pixels; of equal ones, the leftmost.
 
     Pixels that share no more than a corner are connected, so that a thin slanting branch stays on.
+
+    Example:
+        >>> from cellseg_mmdet import ImagePrediction, Runs
+        >>> masks = Runs.from_label_map(np.array([[1, 1, 0, 1]]))
+        >>> scores, labels = np.array([0.9]), np.array([0])
+        >>> found = ImagePrediction("a", 1, 1, 4, masks.boxes, scores, labels, masks)
+        >>> LargestComponent()(found).masks.to_label_map()
+        array([[1, 1, 0, 0]], dtype=int32)
     """
 
     def __call__(self, prediction: ImagePrediction) -> ImagePrediction:

@@ -59,7 +59,17 @@ class NMS(Step):
 
 @STEPS.register("BoxNMS")
 class BoxNMS(NMS):
-    """Drop instances whose box a better one overlaps by too much, see `NMS`."""
+    """Drop instances whose box a better one overlaps by too much, see `NMS`.
+
+    Example:
+        >>> from cellseg_mmdet import ImagePrediction, Runs
+        >>> parts = [np.array([[1, 1, 1, 0]]), np.array([[0, 0, 1, 1]])]
+        >>> masks = Runs.concatenate([Runs.from_label_map(part) for part in parts])
+        >>> scores, labels = np.array([0.6, 0.9]), np.array([0, 0])
+        >>> found = ImagePrediction("a", 1, 1, 4, masks.boxes, scores, labels, masks)
+        >>> BoxNMS(0.4, measure="ios")(found).scores
+        array([0.9])
+    """
 
     def _areas(self, prediction: ImagePrediction) -> tuple[np.ndarray, Shared]:
         boxes = prediction.boxes.astype(np.float64)
@@ -68,7 +78,17 @@ class BoxNMS(NMS):
 
 @STEPS.register("MaskNMS")
 class MaskNMS(NMS):
-    """Drop instances whose mask a better one overlaps by too much, see `NMS`."""
+    """Drop instances whose mask a better one overlaps by too much, see `NMS`.
+
+    Example:
+        >>> from cellseg_mmdet import ImagePrediction, Runs
+        >>> parts = [np.array([[1, 1, 1, 0]]), np.array([[0, 0, 1, 1]])]
+        >>> masks = Runs.concatenate([Runs.from_label_map(part) for part in parts])
+        >>> scores, labels = np.array([0.6, 0.9]), np.array([0, 0])
+        >>> found = ImagePrediction("a", 1, 1, 4, masks.boxes, scores, labels, masks)
+        >>> MaskNMS(0.2)(found).scores, MaskNMS(0.3)(found).scores
+        (array([0.9]), array([0.6, 0.9]))
+    """
 
     def _areas(self, prediction: ImagePrediction) -> tuple[np.ndarray, Shared]:
         return prediction.masks.areas, shared_by_masks(prediction.masks)

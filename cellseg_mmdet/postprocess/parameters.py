@@ -35,7 +35,14 @@ class Tunable:
 def check_number(
     name: str, value: Any, low: float, high: float = math.inf, *, integer: bool = False
 ) -> None:
-    """Raise ValueError unless ``value`` is a number (an integer) from ``low`` to ``high``."""
+    """Raise ValueError unless ``value`` is a number (an integer) from ``low`` to ``high``.
+
+    Example:
+        >>> check_number("score_thr", 1.5, 0, 1)
+        Traceback (most recent call last):
+        ...
+        cellseg_mmdet.errors.ConfigError: score_thr=1.5: must be a number from 0 to 1
+    """
     kinds = (int,) if integer else (int, float)
     # bool is an int to Python, and score_thr=True a slip.
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
@@ -45,7 +52,14 @@ def check_number(
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Raise ValueError unless ``value`` is one of ``choices``."""
+    """Raise ValueError unless ``value`` is one of ``choices``.
+
+    Example:
+        >>> check_choice("measure", "dice", ("iou", "ios"))
+        Traceback (most recent call last):
+        ...
+        cellseg_mmdet.errors.ConfigError: measure='dice': must be one of 'iou', 'ios'
+    """
     if value not in choices:
         raise ConfigError(f"{name}={value!r}: must be one of {', '.join(map(repr, choices))}")
 
@@ -58,6 +72,11 @@ class PerClass:
     Raises:
         ConfigError: if the dict names a class that does not exist, or leaves one out and has no
             default, or if a value is out of range.
+
+    Example:
+        >>> thr = PerClass("score_thr", {"default": 0.5, "cort": 0.3}, ("astro", "cort"), low=0, high=1)
+        >>> thr.of(np.array([0, 1, 1]))
+        array([0.5, 0.3, 0.3])
     """
 
     def __init__(

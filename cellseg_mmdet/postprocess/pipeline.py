@@ -64,6 +64,19 @@ def build_pipeline(
     Raises:
         ConfigError: for an unknown type, an unknown, missing or wrong parameter; the message says
             which are allowed.
+
+    Example:
+        >>> from cellseg_mmdet import ImagePrediction, Runs
+        >>> masks = Runs.from_label_map(np.array([[1, 2, 2]]))
+        >>> scores, labels = np.array([0.9, 0.4]), np.array([0, 0])
+        >>> found = ImagePrediction("a", 1, 1, 3, masks.boxes, scores, labels, masks)
+        >>> postprocess = build_pipeline([dict(type="ScoreThreshold", score_thr=0.5)])
+        >>> postprocess.adds_overlap_removal, len(postprocess(found))
+        (True, 1)
+        >>> build_pipeline([dict(type="MinArea", area=3)])
+        Traceback (most recent call last):
+        ...
+        cellseg_mmdet.errors.ConfigError: postprocess[0] (MinArea) has no parameter 'area'; allowed are min_area_px
     """
     classes = None if classes is None else tuple(classes)
     built = [_build_step(step, index, classes) for index, step in enumerate(steps)]

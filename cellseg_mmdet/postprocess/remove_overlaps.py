@@ -29,6 +29,17 @@ class RemoveOverlaps(Step):
         give_to: ``'score'``, the instance with the highest score; ``'smaller'`` or ``'larger'``,
             that with the smallest or largest mask; ``'nearest'``, that whose centre of mass is
             nearest to the pixel. Of equal ones the higher score wins, of equal scores the first.
+
+    Example:
+        >>> from cellseg_mmdet import ImagePrediction, Runs
+        >>> parts = [np.array([[1, 1, 1, 0]]), np.array([[0, 0, 1, 1]])]
+        >>> masks = Runs.concatenate([Runs.from_label_map(part) for part in parts])
+        >>> scores, labels = np.array([0.6, 0.9]), np.array([0, 0])
+        >>> found = ImagePrediction("a", 1, 1, 4, masks.boxes, scores, labels, masks)
+        >>> RemoveOverlaps()(found).masks.to_label_map()
+        array([[1, 1, 2, 2]], dtype=int32)
+        >>> RemoveOverlaps(give_to="larger")(found).masks.to_label_map()
+        array([[1, 1, 1, 2]], dtype=int32)
     """
 
     tunable = (Tunable("min_kept_fraction", 0, 0.95),)

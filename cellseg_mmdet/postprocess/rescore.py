@@ -18,6 +18,15 @@ class Rescore(Step):
 
     Raises:
         ConfigError: when called, if the predictions come without these probabilities.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from cellseg_mmdet import ImagePrediction, Runs
+        >>> masks = Runs.from_label_map(np.array([[1, 2, 2]]))
+        >>> scores, labels = np.array([0.9, 0.8]), np.array([0, 0])
+        >>> found = ImagePrediction("a", 1, 1, 3, masks.boxes, scores, labels, masks)
+        >>> Rescore()(replace(found, mask_scores=np.array([0.5, 1.0]))).scores
+        array([0.45, 0.8 ])
     """
 
     def __call__(self, prediction: ImagePrediction) -> ImagePrediction:

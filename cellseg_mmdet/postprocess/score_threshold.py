@@ -15,6 +15,16 @@ class ScoreThreshold(Step):
 
     Args:
         score_thr: in [0, 1]; one for all, or a dict from class name to threshold.
+
+    Example:
+        >>> from cellseg_mmdet import ImagePrediction, Runs
+        >>> masks = Runs.from_label_map(np.array([[1, 2, 3]]))
+        >>> scores, labels = np.array([0.9, 0.4, 0.4]), np.array([0, 0, 1])
+        >>> found = ImagePrediction("a", 1, 1, 3, masks.boxes, scores, labels, masks)
+        >>> ScoreThreshold(0.5)(found).scores
+        array([0.9])
+        >>> ScoreThreshold({"astro": 0.5, "cort": 0.3}, classes=("astro", "cort"))(found).scores
+        array([0.9, 0.4])
     """
 
     tunable = (Tunable("score_thr", 0.05, 0.95),)

@@ -30,6 +30,20 @@ class Smooth(Step):
         method: ``'median'``, the value of most pixels in a square of 2 r + 1; or with the disc of
             all pixels up to r away, ``'opening'``, which takes away what is narrower than it, or
             ``'closing'``, which fills gaps that are.
+
+    Example:
+        >>> from cellseg_mmdet import ImagePrediction, Runs
+        >>> label_map = np.zeros((5, 5), int)
+        >>> label_map[1:4, 1:4] = label_map[2, 4] = 1
+        >>> masks = Runs.from_label_map(label_map)
+        >>> scores, labels = np.array([0.9]), np.array([0])
+        >>> found = ImagePrediction("a", 1, 5, 5, masks.boxes, scores, labels, masks)
+        >>> Smooth(1, "opening")(found).masks.to_label_map()
+        array([[0, 0, 0, 0, 0],
+               [0, 0, 1, 1, 0],
+               [0, 1, 1, 1, 1],
+               [0, 0, 1, 1, 0],
+               [0, 0, 0, 0, 0]], dtype=int32)
     """
 
     tunable = (Tunable("radius_px", 0, 3, integer=True),)

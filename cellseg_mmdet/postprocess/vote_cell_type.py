@@ -16,6 +16,14 @@ class VoteCellType(Step):
 
     A culture is of one cell type. Behind this step the values per class of all others are those of
     the image's type. Put a `ScoreThreshold` before it to let only certain instances vote.
+
+    Example:
+        >>> from cellseg_mmdet import ImagePrediction, Runs
+        >>> masks = Runs.from_label_map(np.array([[1, 2, 3]]))
+        >>> scores, labels = np.array([0.9, 0.4, 0.4]), np.array([0, 1, 1])
+        >>> found = ImagePrediction("a", 1, 1, 3, masks.boxes, scores, labels, masks)
+        >>> VoteCellType()(found).labels
+        array([0, 0, 0])
     """
 
     def __call__(self, prediction: ImagePrediction) -> ImagePrediction:

@@ -155,3 +155,14 @@ def test_a_new_metric_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
     report = evaluate(from_records(RECORDS), RECORDS, metrics=metric_names(needing_scores=False))
     assert report.overall["pairs"] is not None
     assert list(score_texts())[-1] == "pairs"
+
+
+def test_some_metrics_alone(tmp_path: Path) -> None:
+    report = evaluate(from_records(RECORDS, CLASSES), RECORDS, metrics=("dice", "aji"))
+    assert report.overall["dice"] == report.per_type["cort"]["aji"] == 1
+    assert "kaggle_map" not in report.overall and "f1_50" not in report.overall
+    assert [image["found"] for image in report.per_image] == [2, 1, 2]
+    assert "dice        " in report.as_table() and "IoU above" not in report.as_table()
+    for name in ("report.json", "report.csv"):
+        report.write(tmp_path / name)
+        assert "dice" in (tmp_path / name).read_text()

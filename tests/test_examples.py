@@ -1,0 +1,40 @@
+"""The examples in the docstrings of the package are run, those of the parts registered in mmdet as well."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "cellseg_mmdet"
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+# Public functions and classes of these rooms have an example each, but for what needs files or a trained model.
+
+
+def with_examples() -> list[str]:
+    """Return the modules whose text has an example; they are not imported for that."""
+    names = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if ">>> " in path.read_text(encoding="utf-8"):
+            parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+            names.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    return names
+
+
+@pytest.mark.parametrize("name", with_examples())
+def test_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(name)
+    found = doctest.DocTestFinder(exclude_empty=True).find(module, name)
+    examples = [test for test in found if test.examples]
+    assert examples, f"{name}: text that looks like an example is in no docstring"
+    failures: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    for test in examples:
+        # What numpy needs in every example, and no docstring should have to import.
+        test.globs.setdefault("np", np)
+        runner.run(test, out=failures.append)
+    assert not runner.failures, "".join(failures)
