@@ -11,7 +11,15 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "cellseg_mmdet"
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-# Public functions and classes of these rooms have an example each, but for what needs files or a trained model.
+ROOMS = ("masks", "postprocess", "evaluation", "export", "inference")
+# What holds values, is there to be inherited from, or needs a trained model and many images.
+WITHOUT = {
+    "masks": {"PixelOrder"},
+    "postprocess": {"Pipeline", "Step", "Tunable"},
+    "evaluation": {"ImageMetric"},
+    "export": {"SubmissionFormat", "SubmissionSummary", "Writer", "Written"},
+    "inference": {"Cell", "ImageError", "InferenceSummary", "Predictor", "infer_images"},
+}
 
 
 def with_examples() -> list[str]:
@@ -38,3 +46,15 @@ def test_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         test.globs.setdefault("np", np)
         runner.run(test, out=failures.append)
     assert not runner.failures, "".join(failures)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_what_a_room_offers_has_an_example(room: str) -> None:
+    module = importlib.import_module(f"cellseg_mmdet.{room}")
+    offered = {name: getattr(module, name) for name in module.__all__}
+    lacking = {
+        name
+        for name, part in offered.items()
+        if callable(part) and ">>> " not in (part.__doc__ or "")
+    }
+    assert lacking <= WITHOUT[room]

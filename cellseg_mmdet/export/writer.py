@@ -101,7 +101,19 @@ WRITERS: Registry[Writer] = Registry("writer")
 def opened(
     writers: Sequence[Writer], out_dir: str | os.PathLike[str], classes: Sequence[str]
 ) -> Iterator[Sequence[Writer]]:
-    """Open writers for the block, which closes them; after an error all are discarded."""
+    """Open writers for the block, which closes them; after an error all are discarded.
+
+    Example:
+        >>> from cellseg_mmdet import Runs
+        >>> from cellseg_mmdet.structures import ImageRecord, from_records
+        >>> record = ImageRecord("a.png", 2, 3, Runs.empty(2, 3), ())
+        >>> with opened([WRITERS.get("submission")()], "out", ("cell",)) as writers:
+        ...     for prediction in from_records([record]):
+        ...         writers[0].add(prediction, np.zeros((2, 3, 3), np.uint8))
+        ...     written = writers[0].close()
+        >>> Path("out/submission.csv").read_text().splitlines()
+        ['id,predicted', 'a,']
+    """
     try:
         for writer in writers:
             writer.open(out_dir, classes)

@@ -50,6 +50,12 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
 
     Raises:
         ImageError: the file is missing, damaged, holds several pictures or is of another kind; the message names it.
+
+    Example:
+        >>> read_image("no_such_file.tif")
+        Traceback (most recent call last):
+        ...
+        cellseg_mmdet.errors.ImageError: no_such_file.tif: no such file
     """
     path = Path(path)
     if not path.is_file():

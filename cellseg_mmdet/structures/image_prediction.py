@@ -33,6 +33,15 @@ class ImagePrediction:
         soft_masks: (N, rows, columns) uint8, 255 times the probability of foreground, over
             ``boxes``; None where it was not kept. Steps that change a mask leave this too.
         img_path: of the image file, as whoever predicted it named it; '' where it is not known.
+
+    Example:
+        >>> masks = Runs.from_label_map(np.array([[1, 2, 2]]))
+        >>> scores, labels = np.array([0.4, 0.9]), np.array([0, 1])
+        >>> found = ImagePrediction("a", 1, 1, 3, masks.boxes, scores, labels, masks)
+        >>> len(found), found.by_descending_score()
+        (2, array([1, 0]))
+        >>> found.select(found.scores > 0.5).labels
+        array([1])
     """
 
     image_id: str
@@ -87,6 +96,13 @@ def from_records(
     """Turn the ground truth into predictions with score 1: the perfect ones.
 
     ``classes`` gives the order of the labels; by default the categories that occur, sorted.
+
+    Example:
+        >>> masks = Runs.from_label_map(np.array([[1, 1, 0, 2]]))
+        >>> record = ImageRecord("a.png", 1, 4, masks, ("cort", "cort"))
+        >>> (perfect,) = from_records([record])
+        >>> perfect.image_id, perfect.scores, perfect.labels
+        ('a', array([1., 1.]), array([0, 0]))
     """
     if classes is None:
         classes = sorted({name for record in records for name in record.categories})

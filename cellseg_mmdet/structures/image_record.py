@@ -20,6 +20,13 @@ class ImageRecord:
         categories: class name of each cell, N entries.
         cell_type: what the whole image shows, where known; folds are stratified by it and scores reported per it.
         group: images of one group (one well, one patient) never stand on both sides of a split.
+
+    Example:
+        >>> import numpy as np
+        >>> masks = Runs.from_label_map(np.array([[1, 1, 0, 2]]))
+        >>> record = ImageRecord("a.png", 1, 4, masks, ("cort", "cort"))
+        >>> record.height, record.width, len(record.masks)
+        (1, 4, 2)
     """
 
     file_name: str
