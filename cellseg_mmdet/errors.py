@@ -13,5 +13,9 @@ class UnsafeCheckpointError(CheckpointError):
     """A checkpoint that asks for more than weights and mmengine's own records."""
 
 
+class ImageError(ValueError):
+    """A picture that cannot be read right: names the file, the cause (codec, sample type, size) and a remedy."""
+
+
 # What a tool tells in one line; any other error is a fault of ours, and keeps its traceback.
-USER_ERRORS = (UsageError, CheckpointError, FileNotFoundError, NotADirectoryError)
+USER_ERRORS = (UsageError, CheckpointError, ImageError, FileNotFoundError, NotADirectoryError)

@@ -15,19 +15,23 @@ PACKAGE = ROOT / "cellseg_mmdet"
 # What each part may import of ours, besides itself and the small modules at the top of the package.
 ALLOWED = {
     "masks": set(),
-    "converters": {"masks"},
+    "structures": {"masks"},
+    "images": {"masks", "structures"},
+    "converters": {"masks", "images", "structures"},
     "postprocess": {"masks"},
     "fusion": {"masks"},
     "evaluation": {"masks", "converters", "postprocess", "export"},
-    "export": {"masks", "converters", "postprocess"},
+    "export": {"masks", "images", "structures", "converters", "postprocess"},
     "synthetic": {"masks", "converters"},
     "tuning": {"masks", "converters", "postprocess", "evaluation"},
-    "visualization": {"masks", "converters", "postprocess", "evaluation"},
-    "datasets": {"masks", "converters"},
+    "visualization": {"masks", "images", "structures", "converters", "postprocess", "evaluation"},
+    "datasets": {"masks", "images", "structures", "converters"},
     "models": {"masks", "fusion"},
     "engine": {"masks", "converters"},
     "inference": {
         "masks",
+        "images",
+        "structures",
         "converters",
         "postprocess",
         "export",
@@ -40,6 +44,8 @@ ALLOWED = {
 # What runs where no deep-learning stack is installed.
 WITHOUT_TORCH = (
     "masks",
+    "structures",
+    "images",
     "converters",
     "postprocess",
     "fusion",

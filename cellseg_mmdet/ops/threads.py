@@ -8,6 +8,7 @@ writes its own part of the output, so that the result is the same for every numb
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Callable
@@ -41,7 +42,7 @@ def share_out(work: Callable[[int, int], None], count: int, threads: int, grain:
     """
     parts = max(1, min(threads, count // max(grain, 1)))
     bounds = [count * part // parts for part in range(parts + 1)]
-    ranges = list(zip(bounds[:-1], bounds[1:], strict=True))
+    ranges = list(itertools.pairwise(bounds))
     if parts == 1:
         work(0, count)
         return
