@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,15 @@ class Image:
     def size_hw(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the stored values."""
+        return self.pixels.dtype
+
+    def windows(self) -> Iterator[np.ndarray]:
+        """Yield the pixels; `ImageSource.windows` yields those of a file band by band."""
+        yield self.pixels
 
 
 def plausible_pixel_size(height_um: float, width_um: float) -> tuple[float, float] | None:

@@ -26,6 +26,7 @@ class Scene(ABC):
         orientation: TIFF's and EXIF's tag, 1 to 8.
         levels: stored (height, width) of the full size and of each reduced one.
         codec: how errors call the format.
+        is_whole: a window can be had by decoding the whole picture only.
     """
 
     name: str = ""
@@ -37,6 +38,7 @@ class Scene(ABC):
     orientation: int = 1
     levels: tuple[tuple[int, int], ...] = ()
     codec: str = ""
+    is_whole: bool = False
 
     @abstractmethod
     def read(self, at: Mapping[str, int], window: Window, level: int = 0) -> np.ndarray:

@@ -97,9 +97,10 @@ class ImageSource:
             inside = 0 <= y0 < y0 + height <= size_hw[0] and 0 <= x0 < x0 + width <= size_hw[1]
             if not inside:
                 raise ImageError(f"{tuple(window)} is no window of {size_hw[0]} x {size_hw[1]}")
-            if height * width > self._max_pixels:
+            decoded_hw = size_hw if self._scene.is_whole else (height, width)
+            if decoded_hw[0] * decoded_hw[1] > self._max_pixels:
                 raise ImageError(
-                    f"{height} x {width} are more pixels than the {self._max_pixels} allowed: "
+                    f"{decoded_hw[0]} x {decoded_hw[1]} are more pixels than the {self._max_pixels} allowed: "
                     "read it by windows, or raise the limit (max_pixels)"
                 )
             orientation = self._scene.orientation

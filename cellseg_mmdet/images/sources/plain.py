@@ -42,6 +42,7 @@ class PlainScene(Scene):
         is_gray: bool,
     ) -> None:
         self.codec = codec
+        self.is_whole = True
         self._decode = decode
         self._decoded: tuple[int, np.ndarray] | None = None
         height, width = header.height, header.width
