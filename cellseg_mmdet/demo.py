@@ -18,8 +18,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
-
 from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.converters.sartorius import read_sartorius
 from cellseg_mmdet.doctor import ops_fault
@@ -28,6 +26,7 @@ from cellseg_mmdet.postprocess.from_config import pipeline_from_config
 from cellseg_mmdet.predictions import ImagePrediction, load_predictions
 from cellseg_mmdet.visualization import write_picture
 from cellseg_mmdet.visualization.comparison import draw_comparison
+from cellseg_mmdet.visualization.pictures import read_picture
 
 Result = TypeVar("Result")
 
@@ -278,7 +277,7 @@ def draw_comparisons(
     records_by_id = {Path(record.file_name).stem: record for record in records}
     for prediction in predictions:
         record = records_by_id[prediction.image_id]
-        image = cv2.imread(str(image_dir / record.file_name))
+        image = read_picture(image_dir, record)
         title = f"{record.cell_type or 'image'} {prediction.image_id}"
         picture = draw_comparison(image, record.masks, prediction.masks, title=title)
         write_picture(out_dir / f"{prediction.image_id}.png", picture)

@@ -20,7 +20,7 @@ ALLOWED = {
     "converters": {"masks", "images", "structures"},
     "postprocess": {"masks"},
     "fusion": {"masks"},
-    "evaluation": {"masks", "converters", "postprocess", "export"},
+    "evaluation": {"masks", "images", "converters", "postprocess", "export"},
     "export": {"masks", "images", "structures", "converters", "postprocess"},
     "synthetic": {"masks", "converters"},
     "tuning": {"masks", "converters", "postprocess", "evaluation"},

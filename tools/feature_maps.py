@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cellseg_mmdet.engine.arguments import add_config_arguments
 from cellseg_mmdet.errors import CheckpointError, UsageError
+from cellseg_mmdet.images import add_plane_arguments, read_image, selection_from
 from cellseg_mmdet.inference import Predictor
 from cellseg_mmdet.inference.feature_maps import (
     draw_feature_map,
@@ -19,7 +20,6 @@ from cellseg_mmdet.inference.feature_maps import (
     first_filters,
     list_layers,
 )
-from cellseg_mmdet.inference.images import read_image
 from cellseg_mmdet.terminal import run_tool
 from cellseg_mmdet.visualization import write_picture
 
@@ -49,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="channels of a layer to draw, the first ones (default: %(default)s)",
     )
     parser.add_argument("--device", help="such as cpu or cuda:0")
+    add_plane_arguments(parser)
     add_config_arguments(parser)
     return parser
 
@@ -57,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
     if not (args.list_layers or args.out_dir):
         raise UsageError("give --out-dir, or --list-layers")
-    image = read_image(args.image)
+    image = read_image(args.image, selection_from(args))
     predictor = Predictor(
         args.config,
         args.checkpoint,

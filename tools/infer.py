@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Find cells in images: a submission, COCO results and overlays from a trained model.
 
-Images are 8- or 16-bit, gray or color, PNG, TIFF, JPEG or BMP. A 16-bit image with values above 255 is stretched to 8
-bits from its 0.1 to its 99.9 percentile. What is found goes through the config's `postprocess` list.
+Images are of any format that docs/images.md lists; their values become what the model was trained on as its config
+says. Of a stack the planes have to be selected. What is found goes through the config's `postprocess` list.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import argparse
 from cellseg_mmdet.engine.arguments import add_config_arguments
 from cellseg_mmdet.errors import CheckpointError
 from cellseg_mmdet.export import FORMATS
-from cellseg_mmdet.inference import Predictor, find_images, infer_images
+from cellseg_mmdet.images import add_plane_arguments, find_images, selection_from
+from cellseg_mmdet.inference import Predictor, infer_images
 from cellseg_mmdet.terminal import run_tool
 
 
@@ -54,13 +55,15 @@ def build_parser() -> argparse.ArgumentParser:
         default="stop",
         help="what to do about an image that cannot be read (default: stop)",
     )
+    add_plane_arguments(parser)
     add_config_arguments(parser)
     return parser
 
 
 def main(argv: list[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
-    images = find_images(args.paths, recursive=args.recursive)
+    selection = selection_from(args)
+    images = find_images(args.paths, recursive=args.recursive, selection=selection)
     predictor = Predictor(
         args.config,
         args.checkpoint,
@@ -78,6 +81,7 @@ def main(argv: list[str] | None = None) -> None:
         submission_format=args.format,
         overlays=not args.no_overlays,
         on_error=args.on_error,
+        selection=selection,
     )
     print(summary)
 

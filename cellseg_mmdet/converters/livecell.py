@@ -13,7 +13,6 @@ from typing import Any
 from cellseg_mmdet.converters.annotations import load_json, segmentations_to_runs
 from cellseg_mmdet.converters.cleaning import Cleaning
 from cellseg_mmdet.converters.findings import Finding
-from cellseg_mmdet.converters.images import is_image, read_image_size
 from cellseg_mmdet.converters.pipeline import (
     Converted,
     Row,
@@ -23,6 +22,7 @@ from cellseg_mmdet.converters.pipeline import (
 )
 from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.converters.rejects import OnError, Rejected
+from cellseg_mmdet.images import image_size_hw, is_image
 from cellseg_mmdet.masks import Runs
 
 CATEGORY = "cell"
@@ -151,7 +151,7 @@ def _convert_image(task: _Task, *, images_dir: str, cleaning: Cleaning) -> Conve
             raise ValueError("the name does not begin with a cell line, as A172_Phase_... does")
         if task.path is None:
             raise FileNotFoundError(f"no image file {task.name} in {images_dir} or below")
-        height, width = read_image_size(Path(images_dir) / task.path)
+        height, width = image_size_hw(Path(images_dir) / task.path)
         if (height, width) != task.size_hw:
             raise ValueError(
                 f"height {task.size_hw[0]} and width {task.size_hw[1]} differ from the image file's {height} x {width}"

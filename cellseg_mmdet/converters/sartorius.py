@@ -10,10 +10,10 @@ from pathlib import Path
 
 from cellseg_mmdet.converters.cleaning import Cleaning
 from cellseg_mmdet.converters.csv_rows import parse_strings, passes_end, read_rows, size_fault
-from cellseg_mmdet.converters.images import list_images, read_image_size
 from cellseg_mmdet.converters.pipeline import Converted, Row, convert_images, finish_image
 from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.converters.rejects import OnError, Rejected
+from cellseg_mmdet.images import files_by_stem, image_size_hw
 
 REQUIRED_COLUMNS = ("id", "annotation", "width", "height", "cell_type")
 
@@ -47,7 +47,7 @@ def read_sartorius(
         DataSetError: for rows that cannot be used (see `Rejected`), unless ``on_error`` is 'skip'.
         ValueError: if required columns are missing, or the file has no row.
     """
-    images, rejected = _gather_rows(Path(csv_path), list_images(images_dir))
+    images, rejected = _gather_rows(Path(csv_path), files_by_stem(images_dir))
     convert = partial(
         _convert_image,
         source=str(csv_path),
@@ -83,7 +83,7 @@ def _convert_image(
     try:
         if image.path is None:
             raise FileNotFoundError(f"no image file {image.image_id} in {images_dir}")
-        height, width = read_image_size(image.path)
+        height, width = image_size_hw(image.path)
     except (OSError, ValueError) as error:
         return Converted(rejected=[reject(index, str(error)) for index in range(len(image.rows))])
 

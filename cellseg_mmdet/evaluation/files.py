@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cellseg_mmdet.converters.annotations import read_annotations
-from cellseg_mmdet.converters.images import read_image_size
 from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.evaluation.cell_csv import ANY_CELL, CellTable, is_csv, read_cell_table
@@ -16,6 +15,7 @@ from cellseg_mmdet.evaluation.image_metric import MetricOptions
 from cellseg_mmdet.evaluation.report import MASK_METRICS, Report, evaluate
 from cellseg_mmdet.evaluation.scoring import records_by_image_id
 from cellseg_mmdet.export.check import find_images
+from cellseg_mmdet.images import image_size_hw
 from cellseg_mmdet.postprocess import Pipeline
 from cellseg_mmdet.postprocess.from_config import class_names, pipeline_from_config, read_config
 from cellseg_mmdet.predictions import ImagePrediction, from_records, load_predictions
@@ -175,4 +175,4 @@ def _metrics(config: Mapping[str, Any], evaluator: str) -> list[Mapping[str, Any
 
 def _sizes_in(folder: PathLike | None) -> dict[str, tuple[int, int]]:
     images = {} if folder is None else find_images(folder)
-    return {image_id: read_image_size(path) for image_id, path in images.items()}
+    return {image_id: image_size_hw(path) for image_id, path in images.items()}

@@ -2,6 +2,13 @@
 
 from cellseg_mmdet.errors import ImageError
 from cellseg_mmdet.images.image import Image
+from cellseg_mmdet.images.listing import (
+    IMAGE_SUFFIXES,
+    files_by_stem,
+    find_images,
+    is_image,
+    list_files,
+)
 from cellseg_mmdet.images.selection import (
     PlaneSelection,
     add_plane_arguments,
@@ -19,6 +26,7 @@ from cellseg_mmdet.images.source import (
 from cellseg_mmdet.structures.image_key import ImageKey
 
 __all__ = [
+    "IMAGE_SUFFIXES",
     "MAX_PIXELS",
     "Image",
     "ImageError",
@@ -27,7 +35,11 @@ __all__ = [
     "PlaneSelection",
     "Source",
     "add_plane_arguments",
+    "files_by_stem",
+    "find_images",
     "image_size_hw",
+    "is_image",
+    "list_files",
     "open_image",
     "open_images",
     "read_image",

@@ -1,7 +1,7 @@
 """How stored values become the 8 bits that a network sees; part of a model's config, the same in training and test.
 
-An `Intensity` looks at the whole picture once (`measure`) and gives an `IntensityMap`, which converts the picture or any
-window of it. What it gives depends neither on the file's bit depth nor on one hot pixel.
+An `Intensity` looks at the whole picture once (`measure`) and gives an `IntensityMap`, which converts the picture or
+any window of it. What it gives depends neither on the file's bit depth nor on one hot pixel.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ _RANGE_PERCENTS = (0.1, 99.9)
 class Picture(Protocol):
     """An `Image` or an `ImageSource`."""
 
-    channels: tuple[str, ...]
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels."""
 
     @property
     def dtype(self) -> np.dtype:
@@ -251,12 +253,15 @@ def has_dark_background(picture: Picture) -> bool:
     """Tell whether most of a picture is dark, as in fluorescence: its median lies low in the range of its values.
 
     It is judged on stored values and on nothing but their order and proportions, so bit depth and exposure are all one.
+    Only for a picture of one value the range of its type decides.
     """
     (histogram,) = _Values(picture, to_gray=picture.channels == RGB, inverted=False).histograms(
         per_channel=False
     )
     low, median, high = histogram.percentiles((_RANGE_PERCENTS[0], 50.0, _RANGE_PERCENTS[1]))
-    return high <= low or (median - low) / (high - low) < _DARK_MEDIAN
+    if high <= low:
+        low, high = 0.0, float(np.iinfo(picture.dtype).max) if picture.dtype.kind in "ui" else 1.0
+    return (median - low) / (high - low) < _DARK_MEDIAN
 
 
 def gray_of(pixels: np.ndarray) -> np.ndarray:

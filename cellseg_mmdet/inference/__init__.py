@@ -1,14 +1,10 @@
 """A trained model on pictures of any kind: one, or all of a folder."""
 
 from cellseg_mmdet.inference.folder import InferenceSummary, infer_images
-from cellseg_mmdet.inference.images import ImageError, find_images, read_image
 from cellseg_mmdet.inference.predictor import Predictor
 
 __all__ = [
-    "ImageError",
     "InferenceSummary",
     "Predictor",
-    "find_images",
     "infer_images",
-    "read_image",
 ]

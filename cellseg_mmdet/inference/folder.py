@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import cv2
-import numpy as np
 
 from cellseg_mmdet.export import FORMATS, write_coco_results, write_submission
 from cellseg_mmdet.fileio import atomic_write
-from cellseg_mmdet.inference.images import ImageError, read_image
+from cellseg_mmdet.images import Image, ImageError, ImageKey, PlaneSelection, read_image
+from cellseg_mmdet.images.intensity import to_bgr8
 from cellseg_mmdet.predictions import ImagePrediction
 from cellseg_mmdet.progress import progress_bar
 from cellseg_mmdet.visualization import draw_instances
 
 OnError = Literal["stop", "skip"]
-NamedImage = tuple[Path, np.ndarray]
+NamedImage = tuple[ImageKey, Image]
 
 
 class ImagePredictor(Protocol):
@@ -28,7 +28,7 @@ class ImagePredictor(Protocol):
 
     classes: tuple[str, ...]
 
-    def predict(self, images: Mapping[str, np.ndarray]) -> list[ImagePrediction]:
+    def predict(self, images: Mapping[str, Image]) -> list[ImagePrediction]:
         """Return the raw predictions of a batch, in the order of the images."""
 
     def postprocess(self, prediction: ImagePrediction) -> ImagePrediction:
@@ -65,26 +65,28 @@ class InferenceSummary:
 
 def infer_images(
     predictor: ImagePredictor,
-    images: Mapping[str, Path],
+    images: Sequence[ImageKey],
     out_dir: str | os.PathLike[str],
     *,
     batch_size: int = 1,
     submission_format: str = "sartorius",
     overlays: bool = True,
     on_error: OnError = "stop",
+    selection: PlaneSelection | None = None,
 ) -> InferenceSummary:
     """Predict images and write what was found to ``out_dir``.
 
     ``submission.csv`` holds the final instances; ``predictions.json`` the same as COCO results; ``images.json`` is the
     COCO data set (without annotations) that those results refer to: its image ids count from 1 in the order of
-    ``images``, so ``COCO('images.json').loadRes('predictions.json')`` works. ``overlays/<stem>.png`` shows them.
+    ``images``, so ``COCO('images.json').loadRes('predictions.json')`` works. ``overlays/<name>.png`` shows them.
 
     Args:
-        images: stem -> file, as `find_images` returns it.
+        images: what is predicted, as `find_images` returns it; their names tell results apart.
         batch_size: images of one size that the model sees at once; the results do not depend on it.
         submission_format: a name of `cellseg_mmdet.export.FORMATS`.
         on_error: what happens when an image cannot be read. After 'stop' overlays of earlier images may exist, but none
             of the other files.
+        selection: planes of stacks.
 
     Raises:
         ImageError: an image cannot be read and ``on_error`` is 'stop', or no image can be read.
@@ -92,16 +94,16 @@ def infer_images(
     """
     FORMATS.get(submission_format)  # an unknown one must not be found out after hours of predicting
     out_dir = Path(out_dir)
-    img_ids = {stem: number for number, stem in enumerate(images, start=1)}
+    img_ids = {key.name: number for number, key in enumerate(images, start=1)}
     skipped: list[str] = []
     found: list[ImagePrediction] = []
-    readable = _read_all(progress_bar(images.values(), description="predict"), on_error, skipped)
+    readable = _read_all(progress_bar(images, description="predict"), on_error, skipped, selection)
     for batch in _batches_of_one_size(readable, batch_size):
-        for (path, image), raw in zip(batch, _predict(predictor, batch), strict=True):
-            final = replace(predictor.postprocess(raw), img_id=img_ids[path.stem])
+        for (key, image), raw in zip(batch, _predict(predictor, batch), strict=True):
+            final = replace(predictor.postprocess(raw), img_id=img_ids[key.name])
             found.append(final)
             if overlays:
-                _write_overlay(out_dir / "overlays" / f"{path.stem}.png", image, final)
+                _write_overlay(out_dir / "overlays" / f"{key.name}.png", image, final)
     if not found:
         raise ImageError(
             f"none of {_count(len(images), 'image')} can be read; the first one: {skipped[0]}"
@@ -112,7 +114,8 @@ def infer_images(
     )
     summary = write_submission(submission, found, submission_format)
     write_coco_results(results, found)
-    write_coco_images(data_set, found, images, predictor.classes)
+    files = {key.name: Path(key.path) for key in images}
+    write_coco_images(data_set, found, files, predictor.classes)
     written = {
         submission: f"submission in {submission_format} format",
         results: "COCO results",
@@ -154,17 +157,22 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _read_all(paths: Iterable[Path], on_error: OnError, skipped: list[str]) -> Iterator[NamedImage]:
+def _read_all(
+    keys: Iterable[ImageKey],
+    on_error: OnError,
+    skipped: list[str],
+    selection: PlaneSelection | None,
+) -> Iterator[NamedImage]:
     """Yield the images that can be read; the messages of others go to ``skipped``."""
-    for path in paths:
+    for key in keys:
         try:
-            image = read_image(path)
+            image = read_image(key, selection)
         except ImageError as error:
             if on_error == "stop":
                 raise
             skipped.append(str(error))
         else:
-            yield path, image
+            yield key, image
 
 
 def _batches_of_one_size(
@@ -172,20 +180,21 @@ def _batches_of_one_size(
 ) -> Iterator[list[NamedImage]]:
     """Yield batches of images of equal shape: padding one to the size of another would change its predictions."""
     batch: list[NamedImage] = []
-    for path, image in images:
-        if batch and (len(batch) == batch_size or batch[0][1].shape != image.shape):
+    for key, image in images:
+        if batch and (len(batch) == batch_size or batch[0][1].pixels.shape != image.pixels.shape):
             yield batch
             batch = []
-        batch.append((path, image))
+        batch.append((key, image))
     if batch:
         yield batch
 
 
 def _predict(predictor: ImagePredictor, batch: Sequence[NamedImage]) -> list[ImagePrediction]:
-    return predictor.predict({str(path): image for path, image in batch})
+    # A prediction is named by the stem.
+    return predictor.predict({f"{key.name}.image": image for key, image in batch})
 
 
-def _write_overlay(path: Path, image: np.ndarray, prediction: ImagePrediction) -> None:
+def _write_overlay(path: Path, image: Image, prediction: ImagePrediction) -> None:
     with atomic_write(path) as temporary:
-        if not cv2.imwrite(str(temporary), draw_instances(image, prediction.masks)):
+        if not cv2.imwrite(str(temporary), draw_instances(to_bgr8(image), prediction.masks)):
             raise OSError(f"{path}: the picture could not be written")

@@ -1,4 +1,4 @@
-# Test-time augmentation, for `--tta` of tools/test.py and tools/infer.py. A leaf with another test pipeline writes
+# Test-time augmentation, for `--tta` of tools/test.py and tools/infer.py. A leaf writes
 # `tta_pipeline = [*test_pipeline[:-1], _base_.views]`.
 tta_model = dict(type="CellTTAModel", iou_thr=0.55)
 
@@ -26,8 +26,3 @@ views = dict(
         ],
     ],
 )
-tta_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=(1280, 1280), keep_ratio=True),
-    views,
-]

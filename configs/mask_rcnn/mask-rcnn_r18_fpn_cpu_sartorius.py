@@ -13,8 +13,8 @@ max_epochs = 76
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [_base_.warm_up, dict(_base_.cosine, end=max_epochs, T_max=max_epochs)]
 
-train_pipeline = _base_.crop_pipeline
-test_pipeline = _base_.whole_image_pipeline
+train_pipeline = [_base_.load_image, *_base_.crop_pipeline]
+test_pipeline = [_base_.load_image, *_base_.whole_image_pipeline]
 tta_pipeline = [*test_pipeline[:-1], _base_.views]
 
 train_dataloader = dict(dataset=dict(_base_.one_class_data, pipeline=train_pipeline))

@@ -5,3 +5,5 @@ _base_ = [
     "../_base_/tta.py",
     "../_base_/default_runtime.py",
 ]
+
+tta_pipeline = [*_base_.test_pipeline[:-1], _base_.views]

@@ -17,10 +17,11 @@ param_scheduler = [_base_.warm_up, dict(_base_.cosine, end=max_epochs, T_max=max
 model = dict(data_preprocessor=dict(mean=[128.0] * 3, std=[12.6] * 3))
 
 train_pipeline = [
+    _base_.load_image,
     *_base_.crop_pipeline[:-1],
     dict(_base_.pack_targets, boundary_px=2, border=dict(w0=10.0, sigma_px=5.0)),
 ]
-test_pipeline = _base_.whole_image_pipeline
+test_pipeline = [_base_.load_image, *_base_.whole_image_pipeline]
 tta_pipeline = [*test_pipeline[:-1], _base_.views]
 
 train_dataloader = dict(

@@ -15,7 +15,7 @@ import cellseg_mmdet.datasets  # noqa: F401  registers CellDataset
 HEIGHT, WIDTH = 20, 30
 CLASSES = ("astro", "cort", "shsy5y")
 LOAD_MASKS = [
-    {"type": "LoadImageFromFile"},
+    {"type": "LoadCellImage"},
     {"type": "LoadAnnotations", "with_bbox": True, "with_mask": True, "poly2mask": True},
     {"type": "PackDetInputs", "meta_keys": ("img_id", "cell_type")},
 ]

@@ -12,7 +12,7 @@ import cellseg_mmdet.datasets  # noqa: F401  registers CellDataset
 
 CLASSES = ("astro", "cort", "shsy5y")
 PIPELINE = [
-    {"type": "LoadImageFromFile"},
+    {"type": "LoadCellImage"},
     {"type": "PackDetInputs", "meta_keys": ("img_id", "img_path", "ori_shape", "cell_type")},
 ]
 

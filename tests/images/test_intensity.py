@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import cv2
@@ -101,7 +102,7 @@ def test_no_cliff_at_255(kind: str) -> None:
         ).astype(int)
         for top in (253, 254, 255, 256, 257, 258)
     ]
-    for one, other in zip(results[:-1], results[1:], strict=True):
+    for one, other in itertools.pairwise(results):
         assert np.abs(one - other).max() <= 4  # of rounding to integers before
 
 

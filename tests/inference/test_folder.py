@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from cellseg_mmdet.inference import ImageError, find_images, infer_images
+from cellseg_mmdet.images import Image, ImageError, find_images
+from cellseg_mmdet.images.intensity import to_bgr8
+from cellseg_mmdet.inference import infer_images
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.postprocess import build_pipeline
 from cellseg_mmdet.predictions import ImagePrediction
@@ -29,9 +31,9 @@ class BrightPatches:
             [{"type": "ScoreThreshold", "score_thr": min_score}], self.classes
         )
 
-    def predict(self, images: Mapping[str, np.ndarray]) -> list[ImagePrediction]:
+    def predict(self, images: Mapping[str, Image]) -> list[ImagePrediction]:
         self.batches.append([Path(name).stem for name in images])
-        return [self._one(Path(name).stem, image) for name, image in images.items()]
+        return [self._one(Path(name).stem, to_bgr8(image)) for name, image in images.items()]
 
     def _one(self, image_id: str, image: np.ndarray) -> ImagePrediction:
         _, patches = cv2.connectedComponents((image[..., 0] > 128).astype(np.uint8))

@@ -7,16 +7,19 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import zarr
 
 from cellseg_mmdet.errors import ImageError
 from cellseg_mmdet.images.image import plausible_pixel_size, unit_um
 from cellseg_mmdet.images.orientation import Window
 from cellseg_mmdet.images.scene import FORMATS, ImageFile, Scene
 from cellseg_mmdet.images.sources.array import as_stored
+
+# zarr takes 0.4 s to import, which no command should that reads none.
+if TYPE_CHECKING:
+    import zarr
 
 _HEADERS = (".zgroup", ".zattrs", "zarr.json")
 
@@ -101,6 +104,8 @@ class ZarrFolder(ImageFile):
 
     def __init__(self, content: BinaryIO | str | os.PathLike[str], name: str) -> None:
         assert isinstance(content, str | os.PathLike)
+        import zarr
+
         group = zarr.open(str(content), mode="r")
         if not isinstance(group, zarr.Group):
             raise ImageError(
@@ -147,6 +152,8 @@ def _multiscales(group: zarr.Group) -> Iterator[tuple[zarr.Group, str]]:
 
 
 def _group(parent: zarr.Group, path: str) -> zarr.Group:
+    import zarr
+
     found = parent.get(path)
     if not isinstance(found, zarr.Group):
         raise ImageError(f"its metadata names the group {path!r}, which is not there")
@@ -154,6 +161,8 @@ def _group(parent: zarr.Group, path: str) -> zarr.Group:
 
 
 def _array(group: zarr.Group, path: str) -> zarr.Array:
+    import zarr
+
     found = group.get(path)
     if not isinstance(found, zarr.Array):
         raise ImageError(f"its metadata names the array {path!r}, which is not there")

@@ -14,6 +14,7 @@ from PIL import (
     PngImagePlugin,
     WebPImagePlugin,
 )
+from PIL import Image as PillowImage
 from PIL import ImageFile as PillowFile
 
 from cellseg_mmdet.errors import ImageError
@@ -21,6 +22,7 @@ from cellseg_mmdet.images.orientation import Window, usable_orientation
 from cellseg_mmdet.images.scene import FORMATS, ImageFile, Scene
 
 _EXIF_ORIENTATION = 274
+_PNG_SIGNATURE_BYTES = 8
 
 
 class PlainScene(Scene):
@@ -52,7 +54,6 @@ class PlainScene(Scene):
             (height, width) if is_gray else (height, width, 3)
         )
         self.levels = ((height, width),)
-        self.orientation = usable_orientation(header.getexif().get(_EXIF_ORIENTATION, 1))
 
     def read(self, at: Mapping[str, int], window: Window, level: int = 0) -> np.ndarray:
         """Decode the picture once and cut the window out of it."""
@@ -84,6 +85,7 @@ class _Plain(ImageFile):
         self._header = type(self).plugin(content)
         scene = PlainScene(self.codec, self._header, self._decode, is_gray=self._is_gray())
         scene.dtype = self._dtype()
+        scene.orientation = usable_orientation(self._exif().get(_EXIF_ORIENTATION, 1))
         self.scenes = (scene,)
 
     def _dtype(self) -> np.dtype:
@@ -91,6 +93,9 @@ class _Plain(ImageFile):
 
     def _is_gray(self) -> bool:
         return self._header.mode in ("1", "L", "LA")
+
+    def _exif(self) -> PillowImage.Exif:
+        return self._header.getexif()
 
     def _bytes(self) -> bytes:
         self._content.seek(0)
@@ -124,6 +129,18 @@ class PngFile(_Plain):
 
     def _is_gray(self) -> bool:
         return self._bits_and_colour()[1] in (0, 4)
+
+    def _exif(self) -> PillowImage.Exif:
+        """Look for the chunk from one to the next: Pillow decodes the picture for it, as it may stand at the end."""
+        exif = PillowImage.Exif()
+        self._content.seek(_PNG_SIGNATURE_BYTES)
+        while len(begin := self._content.read(8)) == 8:
+            length, name = int.from_bytes(begin[:4], "big"), begin[4:]
+            if name == b"eXIf":
+                exif.load(self._content.read(length))
+                break
+            self._content.seek(length + 4, os.SEEK_CUR)  # 4 bytes of checksum
+        return exif
 
     def _bits_and_colour(self) -> bytes:
         """Return bit depth and colour type of the header: Pillow's modes do not tell all of them apart."""

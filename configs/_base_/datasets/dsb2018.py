@@ -10,14 +10,21 @@ _base_ = "./sartorius.py"
 data_root = "{{$CELLSEG_DATA:data}}/dsb2018/"
 metainfo = dict(classes=("nucleus",), palette=[(86, 180, 233)])
 
-load_alike = [
-    dict(type="LoadImageFromFile"),  # without alpha
-    # Stained and bright-field images, one in five, look like fluorescence then.
-    dict(type="DarkBackground"),
-    dict(type="StretchContrast"),  # exposures differ by a factor of ten
-]
+load_alike = dict(
+    type="LoadCellImage",
+    intensity=dict(
+        type="Percentiles",
+        low=1.0,
+        high=99.8,  # exposures differ by a factor of ten
+        gray=True,
+        polarity="auto",  # stained and bright-field images, one in five, look like fluorescence then
+    ),
+)
+load_image = dict(
+    _delete_=True, type="LoadCellImage"
+)  # for networks that see the images as they are
 train_pipeline = [
-    *load_alike,
+    load_alike,
     dict(type="LoadRoIAnnotations", with_bbox=True, with_mask=True),
     # Median sizes are 12 to 48 pixels, by the source of an image: all are seen about twice as large.
     dict(type="RandomScaleCrop", crop_size_hw=(512, 512), scale_range=(1.4, 2.8)),
@@ -26,7 +33,7 @@ train_pipeline = [
 ]
 # No annotations: the metric reads them from its own file.
 test_pipeline = [
-    *load_alike,
+    load_alike,
     dict(type="Resize", scale_factor=2.0),
     dict(
         type="PackDetInputs",

@@ -1,5 +1,4 @@
 # Parts for U-Nets; a leaf names this file as a second base and puts them into its pipelines and evaluators.
-load_image = dict(type="LoadImageFromFile")
 load_cells = dict(type="LoadRoIAnnotations", with_bbox=True, with_mask=True)
 pack_targets = dict(type="PackPixelTargets")
 pack_image = dict(

@@ -19,8 +19,18 @@ metainfo = dict(
     palette=[(0, 158, 115), (230, 159, 0), (86, 180, 233)],
 )
 
+# How stored values become what the network sees; gray files are read as three equal channels.
+load_image = dict(
+    type="LoadCellImage",
+    intensity=dict(
+        type="AsStored",
+        # The 0.1 and the 99.9 percentile of these images are 35 and 200 on average: images of more bits become alike.
+        others=dict(type="Percentiles", low=0.1, high=99.9, levels=(35, 200)),
+    ),
+)
+
 train_pipeline = [
-    dict(type="LoadImageFromFile"),  # gray files are read as three equal channels
+    load_image,
     # Each mask as a small bitmap in its own box; mmdet's transforms below take them as they are.
     dict(type="LoadRoIAnnotations", with_bbox=True, with_mask=True),
     # Squares with kept ratio: the longer side, 704 pixels, becomes 1333, 1280 or 1024.
@@ -34,7 +44,7 @@ train_pipeline = [
 ]
 # No annotations: the metric reads them from its own file.
 test_pipeline = [
-    dict(type="LoadImageFromFile"),
+    load_image,
     dict(type="Resize", scale=(1280, 1280), keep_ratio=True),
     dict(
         type="PackDetInputs",
