@@ -1,14 +1,14 @@
-# PYTHON makes .venv; PIP_FIND_LINKS, CELLSEG_TORCH_INDEX and MAX_JOBS are read by tools/setup_env.py.
+# PYTHON makes .venv; OPS, PIP_FIND_LINKS, CELLSEG_TORCH_INDEX and MAX_JOBS are read by tools/setup_env.py.
 PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench lint format clean distclean
+.PHONY: help setup demo test test-fast bench lint format rooms clean distclean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## make .venv: torch, mmcv with its ops, and the rest (installs only what is missing)
+setup: ## make .venv with all that is needed and install what is missing (OPS=compiled builds mmcv's operators)
 	@$(PYTHON) tools/setup_env.py
 
 demo: setup ## run the whole way on synthetic data: images, training, submission.csv, overlays
@@ -16,6 +16,9 @@ demo: setup ## run the whole way on synthetic data: images, training, submission
 
 test: setup ## run the tests (ARGS="-k name" goes to pytest)
 	@$(VENV_PYTHON) -m pytest $(ARGS)
+
+test-fast: setup ## run the tests but for the slow ones and those on real data, in less than 90 seconds (ARGS as for test)
+	@$(VENV_PYTHON) -m pytest -m "not slow and not realdata" $(ARGS)
 
 bench: setup ## measure dense images against mmdet's masks (ARGS="--data DIR" for other images)
 	@$(VENV_PYTHON) tools/benchmark/dense.py $(ARGS)
@@ -28,6 +31,9 @@ lint: setup ## check style and types
 format: setup ## mend what ruff can mend
 	@$(VENV_PYTHON) -m ruff check --fix
 	@$(VENV_PYTHON) -m ruff format
+
+rooms: setup ## write the table of rooms in CONTRIBUTING.md anew, from tests/rooms.py
+	@$(VENV_PYTHON) -m tests.rooms
 
 clean: ## remove caches and the demo's results
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info work_dirs/demo

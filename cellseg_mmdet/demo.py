@@ -18,15 +18,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from cellseg_mmdet.converters.records import ImageRecord
-from cellseg_mmdet.converters.sartorius import read_sartorius
+from cellseg_mmdet.converters.readers.sartorius import read_sartorius
 from cellseg_mmdet.doctor import ops_fault
+from cellseg_mmdet.errors import CellsegError
 from cellseg_mmdet.evaluation import score_predictions
 from cellseg_mmdet.postprocess.from_config import pipeline_from_config
-from cellseg_mmdet.predictions import ImagePrediction, load_predictions
-from cellseg_mmdet.visualization import write_picture
-from cellseg_mmdet.visualization.comparison import draw_comparison
-from cellseg_mmdet.visualization.pictures import read_picture
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord, load_predictions
+from cellseg_mmdet.visualization.draw import write_picture
+from cellseg_mmdet.visualization.draw.pictures import read_picture
+from cellseg_mmdet.visualization.pages.comparison import draw_comparison
 
 Result = TypeVar("Result")
 
@@ -53,7 +53,7 @@ _CONFIG_VARIABLES = ("CELLSEG_DATA", "CELLSEG_FOLD", "CELLSEG_SPLIT")
 _TAIL_LINES = 25
 
 
-class StepError(RuntimeError):
+class StepError(CellsegError):
     """A step of the demo that failed."""
 
 

@@ -1,8 +1,8 @@
 """Say what is installed and whether it works: ``python -m cellseg_mmdet.doctor``.
 
-mmcv installs *without* its compiled ops, and without a word, where torch was missing or hidden
-while it was built; everything then works until the first training step. So the ops are run here, on
-the CPU and, where torch sees a GPU, on it. This module itself needs the standard library alone, and
+mmcv's operators are compiled ones or, where mmcv was installed without, those of ``cellseg_mmdet.ops``.
+Whichever they are, one is run here, on the CPU and, where torch sees a GPU, on it: compiled operators
+of another torch can be imported and fail. This module itself needs the standard library alone, and
 reports what is missing instead of failing.
 """
 
@@ -17,13 +17,24 @@ from dataclasses import dataclass
 from importlib import metadata
 from types import ModuleType
 
-OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 12)
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
 
 # Not `make setup` alone: it goes by its stamps, and they know nothing of what was changed by hand.
-SET_UP_ANEW = "run `rm -rf .venv`, then `make setup`"
+SET_UP_ANEW = (
+    "in a checkout run `rm -rf .venv`, then `make setup`; "
+    "elsewhere `pip install --force-reinstall cellseg-mmdet`"
+)
+USE_OPENCV = (
+    "run `pip install --force-reinstall --no-deps opencv-python-headless` with the version of opencv-python: both fill "
+    "one folder cv2/, and the one that was installed last counts"
+)
+USE_OPERATORS = (
+    "set `CELLSEG_OPS=portable`, which takes the operators of cellseg_mmdet.ops, or install an mmcv that was compiled "
+    "for this torch"
+)
 USE_GPU = (
-    "install the CUDA toolkit (nvcc) of torch's CUDA version, then run `rm -rf .venv` and "
-    "`make setup`; or hide the GPU with `CUDA_VISIBLE_DEVICES=` to work on the CPU"
+    "install the torchvision that belongs to this torch, whose operators serve on CUDA, or an mmcv compiled for "
+    "CUDA; or hide the GPU with `CUDA_VISIBLE_DEVICES=` to work on the CPU"
 )
 
 # Import name -> the distributions that provide it: the maintained family, then OpenMMLab's own.
@@ -34,6 +45,7 @@ DISTRIBUTIONS = {
     "mmdet": ("onedl-mmdetection", "mmdet"),
     "pycocotools": ("pycocotools",),
     "numpy": ("numpy",),
+    "numba": ("numba",),
 }
 OPENCV_DISTRIBUTIONS = ("opencv-python", "opencv-python-headless")
 
@@ -53,7 +65,7 @@ def check_python() -> Finding:
     if OLDEST_PYTHON <= sys.version_info[:2] <= NEWEST_PYTHON:
         return Finding("python", version)
     oldest, newest = (".".join(map(str, bound)) for bound in (OLDEST_PYTHON, NEWEST_PYTHON))
-    remedy = f"run `rm -rf .venv`, then `make setup PYTHON=python{newest}`"
+    remedy = f"install Python {newest}; in a checkout run `rm -rf .venv`, then `make setup PYTHON=python{newest}`"
     return Finding("python", f"{version} is not one of {oldest} to {newest}", remedy)
 
 
@@ -76,38 +88,47 @@ def check_package(module: str) -> Finding:
 def check_opencv() -> Finding:
     """Check that OpenCV can be imported, and that its two wheels, which share a folder, agree."""
     versions = installed(OPENCV_DISTRIBUTIONS)
+    if not versions:
+        return Finding("opencv", "not installed", SET_UP_ANEW)
     if len(set(versions.values())) > 1:
         found = " and ".join(f"{name} {version}" for name, version in versions.items())
-        return Finding("opencv", f"{found} share one folder", SET_UP_ANEW)
+        return Finding("opencv", f"{found} share one folder", USE_OPENCV)
     cv2, reason = import_or_reason("cv2")
     if cv2 is None:
-        return Finding("opencv", f"cannot be imported: {reason}", SET_UP_ANEW)
+        return Finding("opencv", f"cannot be imported: {reason}", USE_OPENCV)
     windows = "headless" if is_headless(cv2) else "with windows, needs libGL"
     return Finding("opencv", f"{cv2.__version__} ({windows})")
 
 
 def check_ops() -> Finding:
-    """Check mmcv's compiled ops on the CPU."""
+    """Check mmcv's operators on the CPU, and say whether they are compiled or ours."""
     missing = [name for name in ("torch", "mmcv") if not installed(DISTRIBUTIONS[name])]
     if missing:
         return Finding("mmcv ops", f"no, {' and '.join(missing)} missing", SET_UP_ANEW)
     fault = ops_fault("cpu")
     if fault:
-        return Finding("mmcv ops", f"no: {fault}", SET_UP_ANEW)
-    return Finding("mmcv ops", "yes, they work on the CPU")
+        return Finding("mmcv ops", f"{kind_of_ops()}: {fault}", USE_OPERATORS)
+    return Finding("mmcv ops", f"{kind_of_ops()}, they work on the CPU")
 
 
 def check_gpu() -> Finding:
     """Check whether torch sees a GPU and, if so, whether mmcv's ops work on it."""
     torch, _ = import_or_reason("torch")
     if torch is None or not torch.cuda.is_available():
-        return Finding("GPU", "torch sees none, so CUDA ops are not needed")
+        return Finding("GPU", "torch sees none; models run on the CPU")
     count = torch.cuda.device_count()
     cards = ", ".join(torch.cuda.get_device_name(index) for index in range(count))
     fault = ops_fault("cuda")
     if fault:
         return Finding("GPU", f"{cards}; CUDA ops do not work: {fault}", USE_GPU)
     return Finding("GPU", f"{cards}; CUDA ops work (CUDA {torch.version.cuda})")
+
+
+def kind_of_ops() -> str:
+    """Return which operators mmcv has: 'portable (numba)' or 'compiled'."""
+    from cellseg_mmdet.ops import in_use
+
+    return {"portable": "portable (numba)", "": "none"}.get(in_use(), in_use())
 
 
 def ops_fault(device: str) -> str:

@@ -1,11 +1,55 @@
-"""Errors whose message is all that a user needs; command lines print no traceback."""
+"""What a command line tells in one line; any other exception is a fault of the program and shows its traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
-class UsageError(ValueError):
+class CellsegError(Exception):
+    """The root of all errors whose message is all that a user needs.
+
+    Example:
+        >>> str(DataError("train.csv, row 3: the id is empty"))
+        'train.csv, row 3: the id is empty'
+    """
+
+
+class UsageError(CellsegError):
     """Arguments that do not go together with the config, the files or the machine."""
 
 
-class CheckpointError(RuntimeError):
+class ConfigError(CellsegError):
+    """A value in a config, or a name looked up in a registry, that is not allowed."""
+
+
+class DataError(CellsegError):
+    """A file that cannot be used: damaged, of another layout, or at odds with another one."""
+
+
+class MaskError(DataError):
+    """An encoded mask that cannot be decoded.
+
+    Attributes:
+        cause: what was found and what is allowed.
+        instance: index of the mask among those that were decoded together; None for a single one.
+    """
+
+    def __init__(self, cause: str, instance: int | None = None) -> None:
+        super().__init__(cause if instance is None else f"instance {instance}: {cause}")
+        self.cause = cause
+        self.instance = instance
+
+    def __reduce__(self) -> tuple[type[MaskError], tuple[str, int | None]]:
+        # Exceptions come back from worker processes by their arguments.
+        return type(self), (self.cause, self.instance)
+
+
+class ImageError(DataError):
+    """A picture that cannot be read right: names the file, the cause (codec, sample type, size) and a remedy."""
+
+
+class CheckpointError(CellsegError):
     """A checkpoint that cannot be read."""
 
 
@@ -13,9 +57,23 @@ class UnsafeCheckpointError(CheckpointError):
     """A checkpoint that asks for more than weights and mmengine's own records."""
 
 
-class ImageError(ValueError):
-    """A picture that cannot be read right: names the file, the cause (codec, sample type, size) and a remedy."""
+@contextmanager
+def needs(extra: str) -> Iterator[None]:
+    """Say which extra of the package brings a library that is imported in the block and is not installed.
 
+    Raises:
+        UsageError: a library is missing.
 
-# What a tool tells in one line; any other error is a fault of ours, and keeps its traceback.
-USER_ERRORS = (UsageError, CheckpointError, ImageError, FileNotFoundError, NotADirectoryError)
+    Example:
+        >>> with needs("plot"):
+        ...     import no_such_library
+        Traceback (most recent call last):
+        ...
+        cellseg_mmdet.errors.UsageError: no_such_library is not installed: pip install "cellseg_mmdet[plot]" brings it
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f'{error.name} is not installed: pip install "cellseg_mmdet[{extra}]" brings it'
+        ) from error

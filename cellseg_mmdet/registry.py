@@ -7,6 +7,8 @@ import pkgutil
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
+from cellseg_mmdet.errors import ConfigError
+
 Part = TypeVar("Part")
 Registered = TypeVar("Registered", bound=Callable[..., Any])
 
@@ -37,10 +39,10 @@ class Registry(Generic[Part]):
         """Return what is registered under ``name``.
 
         Raises:
-            ValueError: if nothing is; the message lists the names there are.
+            ConfigError: if nothing is; the message lists the names there are.
         """
         if name not in self._parts:
-            raise ValueError(f"unknown {self.kind} {name!r}; there are {', '.join(self.names())}")
+            raise ConfigError(f"unknown {self.kind} {name!r}; there are {', '.join(self.names())}")
         return self._parts[name]
 
     def names(self) -> list[str]:

@@ -8,6 +8,8 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+from cellseg_mmdet.errors import DataError
+
 _NUMPY_NAMES = {
     ("multiarray", "_reconstruct"),
     ("multiarray", "scalar"),
@@ -50,7 +52,7 @@ def load_pickle(path: str | os.PathLike[str]) -> Any:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no pickle, is cut off, or holds an object of another kind.
+        DataError: if it is no pickle, is cut off, or holds an object of another kind.
     """
     with Path(path).open("rb") as file:
         try:
@@ -61,6 +63,6 @@ def load_pickle(path: str | os.PathLike[str]) -> Any:
                 if isinstance(error, EOFError)
                 else str(error) or type(error).__name__
             )
-            raise ValueError(
+            raise DataError(
                 f"{path} is not a pickle of plain data that can be read: {cause}"
             ) from error

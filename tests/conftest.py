@@ -8,9 +8,7 @@ import pytest
 # The tests are of the CPU, also where there is a GPU; what they start inherits this. Before torch is imported.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-REAL_DATA = Path(
-    os.environ.get("CELLSEG_REAL_DATA", Path(__file__).parents[1].parent / "shared" / "data")
-)
+REAL_DATA = os.environ.get("CELLSEG_REAL_DATA")  # folder that holds sartorius/ and dsb2018/
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +24,9 @@ def dsb2018() -> Path:
 
 
 def real_data(name: str) -> Path:
-    folder = REAL_DATA / name
+    if not REAL_DATA:
+        pytest.skip(f"no real data: CELLSEG_REAL_DATA names the folder that holds {name}/")
+    folder = Path(REAL_DATA) / name
     if not folder.is_dir():
-        pytest.skip(
-            f"no real data: {folder} is no folder; CELLSEG_REAL_DATA names the one that holds {name}/"
-        )
+        pytest.skip(f"no real data: CELLSEG_REAL_DATA is {REAL_DATA}, and {folder} is no folder")
     return folder

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from cellseg_mmdet import demo
-from cellseg_mmdet.converters.records import ImageRecord
-from cellseg_mmdet.converters.sartorius import read_sartorius
+from cellseg_mmdet.converters.readers.sartorius import read_sartorius
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.predictions import from_records
+from cellseg_mmdet.structures import ImageRecord, from_records
 from cellseg_mmdet.synthetic import write_dataset
 
 ROOT = Path(__file__).parents[1]

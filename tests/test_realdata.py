@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from cellseg_mmdet.converters.annotations import read_annotations
-from cellseg_mmdet.converters.npz_masks import read_labels, read_npz_masks
+from cellseg_mmdet.annotations.files import read_annotations
+from cellseg_mmdet.converters.readers.npz_masks import read_labels, read_npz_masks
 from cellseg_mmdet.masks import Runs
 
 TOOLS = Path(__file__).parents[1] / "tools"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.safe_pickle import load_pickle
 
 
@@ -44,7 +45,7 @@ class Payload:
 
 def test_code_is_not_run(tmp_path: Path) -> None:
     path = save(tmp_path / "a.pkl", [Payload(tmp_path / "ran.txt")])
-    with pytest.raises(ValueError, match=r"a\.pkl .* allowed are"):
+    with pytest.raises(DataError, match=r"a\.pkl .* allowed are"):
         load_pickle(path)
     assert not (tmp_path / "ran.txt").exists()
 
@@ -52,5 +53,5 @@ def test_code_is_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"text", pickle.dumps({"a": [1, 2]})[:-5]])
 def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.pkl").write_bytes(content)
-    with pytest.raises(ValueError, match=r"a\.pkl"):
+    with pytest.raises(DataError, match=r"a\.pkl"):
         load_pickle(tmp_path / "a.pkl")

@@ -10,10 +10,10 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from cellseg_mmdet.converters.annotations import write_annotations
-from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.annotations.files import write_annotations
 from cellseg_mmdet.engine import load_config
 from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.structures import ImageRecord
 
 CONFIG = Path(__file__).parents[1] / "configs/mask_rcnn/mask-rcnn_r18_fpn_cpu_sartorius.py"
 NUM_ITERATIONS = 50
@@ -82,6 +82,7 @@ def configured(data: Path, work_dir: Path, *, stock: bool) -> Config:
     return cfg
 
 
+@pytest.mark.slow
 def test_losses_of_a_training_are_those_of_mmdets_masks(data: Path, tmp_path: Path) -> None:
     ours = losses(data, tmp_path / "ours", stock=False)
     stock = losses(data, tmp_path / "stock", stock=True)

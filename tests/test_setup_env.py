@@ -16,8 +16,23 @@ from tools.environment.layout import Layout, SetupError
 from tools.environment.pythons import python_fault
 
 ROOT = Path(__file__).resolve().parents[1]
+REQUIREMENTS = """\
+torch==2.13.0
+torchvision==0.28.0
+onedl-mmcv==2.3.6
+numpy==2.2.6
+wheel==1
+packaging==1
+ninja==1
+"""
 CPU_TORCH = {"version": "2.13.0+cpu", "cuda": "", "arch": ""}
 GPU_TORCH = {"version": "2.13.0+cu130", "cuda": "13.0", "arch": "sm_90"}
+
+
+@pytest.fixture(autouse=True)
+def no_choice_of_operators(monkeypatch):
+    """What the machine has set for its own set-up is not the tests'."""
+    monkeypatch.delenv("OPS", raising=False)
 
 
 @pytest.fixture
@@ -30,7 +45,7 @@ def checkout(tmp_path) -> Layout:
     made.python.parent.mkdir()
     made.python.symlink_to(sys.executable)
     made.build.mkdir()
-    (tmp_path / "requirements.txt").write_text("torch==2.13.0\nonedl-mmcv==2.3.6\nnumpy==2.2.6\n")
+    (tmp_path / "requirements.txt").write_text(REQUIREMENTS)
     return made
 
 
@@ -39,7 +54,8 @@ def checkout(tmp_path) -> Layout:
 
 def test_requirements_pin_all_that_the_steps_name():
     pins = Layout(ROOT).pins()
-    assert {"torch", "opencv-python", "opencv-python-headless", *steps.BUILD_TOOLS} <= set(pins)
+    tools = {*steps.BUILD_TOOLS, *mmcv_ops.COMPILE_TOOLS}
+    assert {"torch", "torchvision", "opencv-python", "opencv-python-headless", *tools} <= set(pins)
     assert Layout(ROOT).mmcv()[0] in pins
     versions = {pins[name].split("==")[1] for name in pins if name.startswith("opencv-python")}
     assert len(versions) == 1  # the two share one folder
@@ -58,16 +74,16 @@ def test_a_range_among_the_pins_is_refused_with_its_line():
 # ---- checks before anything long ----
 
 
-@pytest.mark.parametrize("version", [(3, 11), (3, 12)])
+@pytest.mark.parametrize("version", [(3, 11), (3, 12), (3, 13)])
 def test_supported_pythons(version):
     assert python_fault(version) == ""
 
 
-@pytest.mark.parametrize("version", [(2, 7), (3, 6), (3, 10), (3, 13)])
+@pytest.mark.parametrize("version", [(2, 7), (3, 6), (3, 10), (3, 14)])
 def test_other_pythons_are_told_what_is_needed(version):
     sentence = python_fault(version)
-    assert f"Python {version[0]}.{version[1]}, set-up needs 3.11 to 3.12" in sentence
-    assert "PYTHON=python3.12" in sentence
+    assert f"Python {version[0]}.{version[1]}, set-up needs 3.11 to 3.13" in sentence
+    assert "PYTHON=python3.13" in sentence
 
 
 @pytest.mark.parametrize("path", ["tools/setup_env.py", "tools/environment/pythons.py"])
@@ -194,14 +210,76 @@ def test_an_environment_whose_python_is_gone_is_not_done(checkout):
     assert not venv.is_done(checkout)
 
 
-def test_another_torch_asks_for_other_ops(checkout):
+def test_another_torch_asks_for_other_ops(monkeypatch, checkout):
+    monkeypatch.setenv("OPS", "compiled")
     before = steps.mmcv_key(checkout)
     info = checkout.site_packages() / "torch-2.13.0+cpu.dist-info"
     info.rename(info.with_name("torch-2.14.0.dist-info"))
     assert steps.mmcv_key(checkout) != before
 
 
+def test_operators_are_portable_and_stay_what_they_were_made(monkeypatch, checkout):
+    assert checkout.ops() == "portable"
+    portable = steps.mmcv_key(checkout)
+    monkeypatch.setenv("OPS", "compiled")
+    assert steps.mmcv_key(checkout) != portable
+    monkeypatch.setattr(steps, "install_compiled", lambda layout: None)
+    steps.install_mmcv(checkout)
+    monkeypatch.delenv("OPS")
+    assert checkout.ops() == "compiled"
+    monkeypatch.setenv("OPS", "portable")
+    assert steps.mmcv_key(checkout) == portable
+
+
+def test_other_operators_are_refused(monkeypatch, checkout):
+    monkeypatch.setenv("OPS", "fast")
+    with pytest.raises(SetupError, match="OPS=fast is not one of portable, compiled"):
+        checkout.ops()
+
+
+def test_portable_operators_need_no_compiler(monkeypatch, checkout):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert checks.faults(checkout, {"mmcv"}) == []
+    monkeypatch.setenv("OPS", "compiled")
+    assert "no-such-compiler" in checks.faults(checkout, {"mmcv"})[0]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "ops", "wanted"),
+    [
+        (False, "portable", ["torch==2.13.0"]),
+        (True, "portable", ["torch==2.13.0", "torchvision==0.28.0"]),
+        (True, "compiled", ["torch==2.13.0"]),
+    ],
+)
+def test_torchvision_comes_where_its_operators_serve(monkeypatch, checkout, gpu, ops, wanted):
+    calls = []
+    monkeypatch.setenv("OPS", ops)
+    monkeypatch.delenv("CELLSEG_TORCH_INDEX", raising=False)
+    monkeypatch.setattr(steps, "nvidia_device", lambda: gpu)
+    monkeypatch.setattr(steps, "pip", lambda _, *arguments: calls.append(list(arguments)))
+    monkeypatch.setattr(steps, "forget_broken", lambda _: None)
+    steps.install_torch(checkout)
+    assert calls == [["install", *wanted]]
+
+
+def test_the_pure_mmcv_is_built_past_what_lies_in_a_cache(monkeypatch, checkout):
+    calls = []
+
+    def run(command, **options):
+        calls.append((command, options["env"]["MMCV_WITH_OPS"]))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(steps, "run", run)
+    steps.install_pure(checkout)
+    ((command, with_ops),) = calls
+    assert command[-2:] == ["onedl-mmcv", "onedl-mmcv==2.3.6"]
+    assert {"--no-cache-dir", "--no-deps", "--no-binary"} <= set(command)
+    assert with_ops == "0"
+
+
 def test_a_gpu_asks_for_other_ops_once_and_its_absence_for_none(monkeypatch, checkout):
+    monkeypatch.setenv("OPS", "compiled")
     monkeypatch.setattr(steps, "find_nvcc", lambda: Path("/cuda/bin/nvcc"))
     monkeypatch.setattr(steps, "nvidia_device", lambda: False)
     without = steps.mmcv_key(checkout)
@@ -297,23 +375,22 @@ def mmcv_build(monkeypatch, checkout):
 
 def test_a_ready_wheel_whose_ops_work_is_enough(mmcv_build, checkout):
     mmcv_build["ready"] = True
-    mmcv_ops.install_mmcv(checkout)
+    mmcv_ops.install_compiled(checkout)
     assert mmcv_build["compiled"] == 0
 
 
 def test_without_one_it_is_compiled_once_and_the_wheel_kept(mmcv_build, checkout):
-    mmcv_ops.install_mmcv(checkout)
-    mmcv_ops.install_mmcv(checkout)
+    mmcv_ops.install_compiled(checkout)
+    mmcv_ops.install_compiled(checkout)
     assert mmcv_build["compiled"] == 1
-    assert [arguments[-1].name for arguments in mmcv_build["installed"]] == [
-        "onedl_mmcv-2.3.6.whl"
-    ] * 2
+    wheels = [arguments[-1] for arguments in mmcv_build["installed"] if arguments[-1] != "ninja==1"]
+    assert [wheel.name for wheel in wheels] == ["onedl_mmcv-2.3.6.whl"] * 2
 
 
 def test_a_build_without_ops_is_never_kept(mmcv_build, checkout):
     mmcv_build["fault"] = "ModuleNotFoundError: No module named 'mmcv._ext'"
     with pytest.raises(SetupError, match=r"mmcv\._ext.*\.log; run again"):
-        mmcv_ops.install_mmcv(checkout)
+        mmcv_ops.install_compiled(checkout)
     assert list(checkout.build.iterdir()) == []
 
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.synthetic import (
     CELL_TYPES,
@@ -156,7 +157,7 @@ def test_crowded_cells_touch() -> None:
     ],
 )
 def test_generate_image_refuses(arguments: tuple, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message):
         generate_image(*arguments, np.random.default_rng(0))
 
 
@@ -311,7 +312,7 @@ def test_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.Monke
     ],
 )
 def test_write_dataset_refuses(options: dict, message: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message):
         write(tmp_path / "data", **options)
     assert not list(tmp_path.iterdir())
 

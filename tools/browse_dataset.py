@@ -53,8 +53,8 @@ def main(argv: list[str] | None = None) -> None:
         build_training_set,
         draw_samples,
     )
-    from cellseg_mmdet.visualization.data_set_page import ODDITIES_NAME, write_data_set_page
-    from cellseg_mmdet.visualization.samples import sample_gallery
+    from cellseg_mmdet.visualization.pages.data_set import ODDITIES_NAME, write_data_set_page
+    from cellseg_mmdet.visualization.pages.samples import sample_gallery
 
     dataset = build_training_set(load_config(args.config, args.cfg_options))
     draws = draw_samples(
@@ -68,4 +68,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_tool(main, ImportError)
+    run_tool(main)

@@ -6,7 +6,9 @@ from __future__ import annotations
 import argparse
 import sys
 
+from cellseg_mmdet.errors import CellsegError
 from cellseg_mmdet.export import FORMATS, check_submission
+from cellseg_mmdet.terminal import run_tool, told_in_a_line
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -25,8 +27,11 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     try:
         faults = check_submission(args.file, args.images, args.format)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (CellsegError, OSError) as error:
+        message = told_in_a_line(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
         return 2
     for fault in faults:
         print(fault)
@@ -41,4 +46,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_tool(main)

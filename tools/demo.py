@@ -12,7 +12,7 @@ import os
 import signal
 from pathlib import Path
 
-from cellseg_mmdet.demo import StepError, exit_on_signal, run_demo
+from cellseg_mmdet.demo import exit_on_signal, run_demo
 from cellseg_mmdet.terminal import run_tool
 
 
@@ -27,4 +27,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run_tool(main, StepError)
+    run_tool(main)

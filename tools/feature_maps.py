@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from cellseg_mmdet.engine.arguments import add_config_arguments
-from cellseg_mmdet.errors import CheckpointError, UsageError
+from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.images import add_plane_arguments, read_image, selection_from
 from cellseg_mmdet.inference import Predictor
 from cellseg_mmdet.inference.feature_maps import (
@@ -21,7 +21,7 @@ from cellseg_mmdet.inference.feature_maps import (
     list_layers,
 )
 from cellseg_mmdet.terminal import run_tool
-from cellseg_mmdet.visualization import write_picture
+from cellseg_mmdet.visualization.draw import write_picture
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -81,4 +81,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_tool(main, CheckpointError)
+    run_tool(main)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 
 from cellseg_mmdet.engine.arguments import add_config_arguments
-from cellseg_mmdet.errors import CheckpointError
 from cellseg_mmdet.export import FORMATS
 from cellseg_mmdet.images import add_plane_arguments, find_images, selection_from
 from cellseg_mmdet.inference import Predictor, infer_images
@@ -94,4 +93,4 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    run_tool(main, CheckpointError)
+    run_tool(main)

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import argparse
 
-from cellseg_mmdet.converters.annotations import read_annotations
+from cellseg_mmdet.annotations.files import read_annotations
 from cellseg_mmdet.export import FORMATS, write_submission
 from cellseg_mmdet.postprocess.from_config import pipeline_from_config
-from cellseg_mmdet.predictions import from_records, load_predictions
 from cellseg_mmdet.progress import progress_bar
+from cellseg_mmdet.structures import from_records, load_predictions
 from cellseg_mmdet.terminal import run_tool
 
 

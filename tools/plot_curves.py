@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from cellseg_mmdet.terminal import run_tool
-from cellseg_mmdet.visualization.curves import (
+from cellseg_mmdet.visualization.charts.curves import (
     name_runs,
     plot_curves,
     read_curves,
@@ -57,4 +57,4 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    run_tool(main, ImportError)
+    run_tool(main)

@@ -11,10 +11,10 @@ import argparse
 from typing import get_args
 
 from cellseg_mmdet.terminal import run_tool
-from cellseg_mmdet.visualization.comparison import Cells
-from cellseg_mmdet.visualization.contrast import VIEWS
-from cellseg_mmdet.visualization.run_data import read_run
-from cellseg_mmdet.visualization.run_report import write_pictures, write_report
+from cellseg_mmdet.visualization.draw.contrast import VIEWS
+from cellseg_mmdet.visualization.pages.comparison import Cells
+from cellseg_mmdet.visualization.pages.run_data import read_run
+from cellseg_mmdet.visualization.pages.run_report import write_pictures, write_report
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -71,4 +71,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_tool(main, ImportError)
+    run_tool(main)

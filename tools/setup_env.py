@@ -4,10 +4,13 @@ It runs under the system's python3 with the standard library alone. Each step le
 is done, so a second run installs nothing and an interrupted one goes on where it stopped.
 
 Environment variables:
-  PIP_FIND_LINKS       folders with ready wheels; an mmcv wheel there is used if its ops work
+  OPS                  operators of mmcv: portable (ours, the default) or compiled (mmcv's, needs g++);
+                       without it .venv keeps those it has
+  PIP_FIND_LINKS       folders with ready wheels; with OPS=compiled an mmcv wheel there is used if its
+                       operators work
   CELLSEG_TORCH_INDEX  package index for torch alone, for example the one of torch's CPU wheels;
                        without it pip's own index serves, whose Linux wheel brings CUDA along
-  MAX_JOBS             compilers at a time; by default as many as the cores and the memory allow
+  MAX_JOBS             compilers at a time for OPS=compiled; by default as many as cores and memory allow
 """
 
 import sys

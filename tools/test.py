@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from cellseg_mmdet.engine.arguments import add_config_arguments, add_launcher_arguments, parse
 from cellseg_mmdet.engine.commands import run_testing
-from cellseg_mmdet.errors import USER_ERRORS
+from cellseg_mmdet.engine.data_choice import add_data_arguments
+from cellseg_mmdet.terminal import run_tool
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="config file")
+    parser.add_argument("config", help="config file, or the name of a shipped one")
     parser.add_argument("checkpoint", help="checkpoint file or URL")
     parser.add_argument("--out", metavar="PREDS.pkl", help="write the raw predictions to this file")
     parser.add_argument(
@@ -33,13 +33,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--wait-time", type=float, default=2, help="seconds between two images shown (default: 2)"
     )
+    add_data_arguments(parser, split=True)
     add_launcher_arguments(parser)
     add_config_arguments(parser)
     return parser
 
 
+def main(argv: list[str] | None = None) -> None:
+    run_testing(parse(build_parser(), argv))
+
+
 if __name__ == "__main__":
-    try:
-        run_testing(parse(build_parser()))
-    except USER_ERRORS as error:
-        sys.exit(f"error: {error}")
+    run_tool(main)

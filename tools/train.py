@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from cellseg_mmdet.engine.arguments import add_config_arguments, add_launcher_arguments, parse
 from cellseg_mmdet.engine.commands import run_training
-from cellseg_mmdet.errors import USER_ERRORS
+from cellseg_mmdet.engine.data_choice import add_data_arguments
+from cellseg_mmdet.terminal import run_tool
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="config file")
+    parser.add_argument("config", help="config file, or the name of a shipped one")
     parser.add_argument(
         "--amp", action="store_true", help="train with automatic mixed precision (needs a GPU)"
     )
@@ -29,13 +29,15 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="CHECKPOINT",
         help="continue from this checkpoint; without a value, from the newest one in the work dir",
     )
+    add_data_arguments(parser)
     add_launcher_arguments(parser)
     add_config_arguments(parser)
     return parser
 
 
+def main(argv: list[str] | None = None) -> None:
+    run_training(parse(build_parser(), argv))
+
+
 if __name__ == "__main__":
-    try:
-        run_training(parse(build_parser()))
-    except USER_ERRORS as error:
-        sys.exit(f"error: {error}")
+    run_tool(main)

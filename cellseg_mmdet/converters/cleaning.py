@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 import cv2
 import numpy as np
 
+from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.masks import Runs
 
 # An annotation is called broken when the gaps along its rows that its outline encloses come to this share of its
@@ -44,21 +45,21 @@ class Cleaning:
         """Build from command-line words such as ``fill-holes`` and ``min-area=30``.
 
         Raises:
-            ValueError: for an unknown switch, or a minimum area that is no positive integer.
+            UsageError: for an unknown switch, or a minimum area that is no positive integer.
         """
         chosen: dict[str, bool | int] = {}
         for switch in switches:
             name, has_value, value = switch.partition("=")
             if name == "min-area":
                 if not value.isdecimal() or int(value) < 1:
-                    raise ValueError(
+                    raise UsageError(
                         f"--clean {switch!r}: write min-area=PIXELS with an integer from 1"
                     )
                 chosen["min_area_px"] = int(value)
             elif name in CLEANING_SWITCHES and not has_value:
                 chosen[name.replace("-", "_")] = True
             else:
-                raise ValueError(
+                raise UsageError(
                     f"--clean {switch!r} is unknown; allowed are {', '.join(CLEANING_SWITCHES)}"
                 )
         return cls(**chosen)  # type: ignore[arg-type]

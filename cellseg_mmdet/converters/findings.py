@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from cellseg_mmdet.fileio import write_records_csv
-from cellseg_mmdet.masks import RoIMasks, Runs, pairwise_intersection
+from cellseg_mmdet.masks import RoIMasks, Runs
+from cellseg_mmdet.masks.shared import in_pixels, shared_by_masks
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,14 @@ class Finding:
 
 def find_overlaps(masks: Runs, sources: Sequence[str], image_id: str) -> list[Finding]:
     """Return each pair of masks that share pixels, at the later one; ``sources`` names each of the N masks."""
-    shared = np.triu(pairwise_intersection(masks, masks), k=1).astype(np.int64)
-    first, second = np.nonzero(shared)
     return [
         Finding(
             sources[later],
             image_id,
             "overlap",
-            f"shares {count} pixel{'s' * (count > 1)} with {sources[earlier]}",
+            f"shares {in_pixels(area)} with {sources[earlier]}",
         )
-        for earlier, later, count in zip(first, second, shared[first, second].tolist(), strict=True)
+        for earlier, later, area in shared_by_masks(masks).pairs()
     ]
 
 

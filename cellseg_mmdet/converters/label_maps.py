@@ -11,10 +11,11 @@ import numpy as np
 
 from cellseg_mmdet.converters.cleaning import Cleaning
 from cellseg_mmdet.converters.pipeline import Converted, Row, convert_images, finish_image
-from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.converters.rejects import OnError, Rejected
+from cellseg_mmdet.errors import CellsegError, DataError
 from cellseg_mmdet.images import image_size_hw
 from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.structures import ImageRecord
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,14 @@ def _convert_image(
         if image.image_path is None:
             raise FileNotFoundError(f"no image file {image.image_id} in {images_dir}")
         if image.category is None:
-            raise ValueError("the labels csv has no row for this image")
+            raise DataError("the labels csv has no row for this image")
         masks = Runs.from_label_map(load(image.mask_path))
         height, width = image_size_hw(image.image_path)
         if (masks.height, masks.width) != (height, width):
-            raise ValueError(
+            raise DataError(
                 f"label map of {masks.height} x {masks.width} pixels for an image of {height} x {width}"
             )
-    except (OSError, ValueError) as error:
+    except (OSError, CellsegError) as error:
         return Converted(rejected=[Rejected(image.mask_path, None, image.image_id, str(error))])
     categories = (image.category,) * len(masks)
     record = ImageRecord(

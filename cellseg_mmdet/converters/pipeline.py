@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from cellseg_mmdet.converters.annotations import write_annotation_parts
+from cellseg_mmdet.annotations.files import write_annotation_parts
 from cellseg_mmdet.converters.cleaning import Cleaning, clean_masks
 from cellseg_mmdet.converters.findings import Finding, write_findings
-from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.converters.rejects import DataSetError, OnError, Rejected, write_rejected
 from cellseg_mmdet.converters.splits import assign_folds
-from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.progress import parallel_map
+from cellseg_mmdet.structures import ImageRecord
 
 
 @dataclass(frozen=True)
@@ -40,41 +40,22 @@ class Row:
 class Converted:
     """Records of a data set, the rows that were left out, and how many instances each cleaning step touched.
 
-    ``findings`` are oddities of annotations that were kept as they are; None where nobody looked for any.
+    ``findings`` are oddities of annotations that were kept as they are; None where nobody looked for any. ``source`` is
+    the file or folder that annotation files name as their origin, ``split`` which part of a data set this is ('' for
+    all of it), ``categories`` the class names in the order of their ids (None for those that occur, sorted).
     """
 
     records: list[ImageRecord] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     cleaned: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] | None = None
+    source: str = ""
+    split: str = ""
+    categories: tuple[str, ...] | None = None
 
     @property
     def num_cells(self) -> int:
         return sum(len(record.masks) for record in self.records)
-
-
-def parse_masks(
-    parse: Callable[[Sequence[Any]], Runs], items: Sequence[Any]
-) -> tuple[Runs, dict[int, str]]:
-    """Parse all items of an image at once; where that fails, one by one, to name every malformed one.
-
-    Args:
-        parse: makes one mask of each item, or raises a ValueError.
-        items: strings, segmentations, or whatever ``parse`` takes.
-
-    Returns:
-        The masks of the items that can be parsed, and the cause for each other one by its index.
-    """
-    try:
-        return parse(items), {}
-    except ValueError:
-        parts, faults = [parse([])], {}
-    for index, item in enumerate(items):
-        try:
-            parts.append(parse([item]))
-        except ValueError as error:
-            faults[index] = str(error).replace("instance 0: ", "", 1)  # of one
-    return Runs.concatenate(parts), faults
 
 
 def finish_image(
@@ -121,7 +102,7 @@ def convert_images(
 
     Raises:
         DataSetError: for any rejected row, unless ``on_error`` is 'skip'.
-        ValueError: if no image is left.
+        DataError: if no image is left.
     """
     total = Converted(rejected=list(rejected))
     for part in parallel_map(convert, tasks, description="convert", workers=workers):
@@ -138,7 +119,7 @@ def convert_images(
     if total.rejected and on_error == "stop":
         raise DataSetError(total.rejected)
     if not total.records:
-        raise ValueError(
+        raise DataError(
             "no image is left to write" + (f": {total.rejected[0]}" if total.rejected else "")
         )
     return total

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.fileio import write_records_csv
 
 OnError = Literal["stop", "skip"]
@@ -37,7 +38,7 @@ class Rejected:
         return f"{self.source}{row}{image}: {self.cause}"
 
 
-class DataSetError(ValueError):
+class DataSetError(DataError):
     """Raised for rows that cannot be used, unless they are to be skipped.
 
     Attributes:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.structures import ImageRecord
 
 
 def assign_folds(records: Sequence[ImageRecord], num_folds: int, *, seed: int = 0) -> np.ndarray:
@@ -17,17 +18,17 @@ def assign_folds(records: Sequence[ImageRecord], num_folds: int, *, seed: int = 
     its cell types, then the fewest images, then the fewest cells.
 
     Raises:
-        ValueError: for fewer than two folds, or fewer groups than folds.
+        UsageError: for fewer than two folds, or fewer groups than folds.
     """
     if num_folds < 2:
-        raise ValueError(f"cross-validation needs at least 2 folds; got {num_folds}")
+        raise UsageError(f"cross-validation needs at least 2 folds; got {num_folds}")
     members: dict[tuple[str, object], list[int]] = {}
     for index, record in enumerate(records):
         key = ("group", record.group) if record.group else ("image", index)
         members.setdefault(key, []).append(index)
     groups = list(members.values())
     if len(groups) < num_folds:
-        raise ValueError(
+        raise UsageError(
             f"{num_folds} folds need at least as many groups of images; found {len(groups)} "
             f"among {len(records)} images. Ask for fewer folds"
         )

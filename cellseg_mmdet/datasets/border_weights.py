@@ -1,4 +1,4 @@
-"""The weight map of the U-Net paper, which teaches a network the gaps between cells."""
+"""The weight map of the U-Net paper: background pixels between close cells weigh more."""
 
 from __future__ import annotations
 

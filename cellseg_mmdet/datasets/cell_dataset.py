@@ -13,18 +13,10 @@ from mmdet.registry import DATASETS
 from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
 
-from cellseg_mmdet.converters import layouts
-from cellseg_mmdet.converters.annotations import load_json
+from cellseg_mmdet.annotations import layout_of
 from cellseg_mmdet.datasets.sources import from_folder
 from cellseg_mmdet.datasets.transforms import LoadRoIAnnotations
 from cellseg_mmdet.errors import UsageError
-from cellseg_mmdet.safe_pickle import load_pickle
-
-_READERS = {
-    ".json": (load_json, layouts.parse_coco),
-    ".pkl": (load_pickle, layouts.parse_mmdet),
-    ".pickle": (load_pickle, layouts.parse_mmdet),
-}
 
 
 @DATASETS.register_module()
@@ -47,8 +39,8 @@ class CellDataset(BaseDetDataset):
     Raises, when it is initialised (not later, with ``lazy_init=True`` in `full_init`):
         FileNotFoundError: the annotation file or an image is missing.
         NotADirectoryError: there is no image folder to list.
-        UsageError: the classes differ, there is nothing to train on, a mask does not fit its image or the
-            pipeline, or the annotation file is damaged.
+        UsageError: the classes differ, there is nothing to train on, or a mask does not fit its image or the pipeline.
+        DataError: the annotation file is damaged, or of no layout that is known.
     """
 
     def __init__(
@@ -110,19 +102,14 @@ class CellDataset(BaseDetDataset):
             raise UsageError(
                 "CellDataset needs an ann_file to train; without one only test_mode=True is possible"
             )
-        suffix = os.path.splitext(self.ann_file)[1].lower()
-        if suffix not in _READERS:
-            raise UsageError(
-                f"{self.ann_file}: unknown annotation format {suffix!r}, allowed are {sorted(_READERS)}"
-            )
+        layout = layout_of(self.ann_file)
         if self.backend_args is None and not os.path.isfile(self.ann_file):
             raise FileNotFoundError(
                 f"{self.ann_file}: no such annotation file; make it with one of tools/dataset_converters/, "
                 "or set data_root and ann_file of the data set"
             )
-        read, parse = _READERS[suffix]
         with get_local_path(self.ann_file, backend_args=self.backend_args) as path:
-            classes, images = parse(read(path), self.ann_file)
+            classes, images = layout.parse(layout.load(path), self.ann_file)
         if not images:
             raise UsageError(
                 f"{self.ann_file}: holds no image; check how the annotations were converted"

@@ -1,4 +1,4 @@
-"""Images that nobody annotated, in the form that `converters.layouts` gives annotated ones."""
+"""Images that nobody annotated, in the form that `annotations.layout.Parsed` gives annotated ones."""
 
 from __future__ import annotations
 

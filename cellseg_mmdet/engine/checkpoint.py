@@ -1,4 +1,4 @@
-"""Checkpoints are data: loading one must not run code that a stranger put into it.
+"""Loading checkpoints without running the code that they may name.
 
 A checkpoint is a pickle, and a pickle may name any function to be called while it is read.
 PyTorch's ``weights_only=True`` refuses every name outside an allow-list, but mmengine does not

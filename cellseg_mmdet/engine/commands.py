@@ -11,19 +11,21 @@ from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from cellseg_mmdet import ops
+from cellseg_mmdet.config_content import evaluator_list
 from cellseg_mmdet.engine.checkpoint import register_checkpoint_loaders
 from cellseg_mmdet.engine.config import (
     check_load_from,
     enable_amp,
     enable_auto_scale_lr,
     enable_tta,
-    evaluator_list,
     keep_soft_masks,
     load_config,
     prepare_model_cfg,
     set_resume,
     set_work_dir,
 )
+from cellseg_mmdet.engine.data_choice import DataChoice
 from cellseg_mmdet.engine.distributed import process_group
 from cellseg_mmdet.engine.prediction_dump import check_output
 from cellseg_mmdet.errors import UsageError
@@ -95,7 +97,7 @@ def testing_config(args: Namespace) -> Config:
 def _common_config(args: Namespace) -> Config:
     setup_cache_size_limit_of_dynamo()
     register_checkpoint_loaders(trust=args.trust_checkpoint)
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options, DataChoice.from_arguments(args))
     cfg.launcher = args.launcher
     set_work_dir(cfg, args.work_dir)
     return cfg
@@ -109,4 +111,6 @@ def dist_cfg(cfg: Config) -> dict[str, Any]:
 def build_runner(cfg: Config) -> Runner:
     """Build the runner of a config for this machine and its processes."""
     prepare_model_cfg(cfg, cfg.launcher)
-    return RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    runner.logger.info(f"mmcv's operators: {ops.in_use()}")
+    return runner

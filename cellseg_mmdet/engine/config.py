@@ -14,25 +14,35 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.runner import find_latest_checkpoint
 
+from cellseg_mmdet.config_content import cell_metrics, dataset_of
+from cellseg_mmdet.config_files import read_config
+from cellseg_mmdet.engine.data_choice import DataChoice, choose_data
 from cellseg_mmdet.engine.distributed import adapt_model_wrapper, revert_sync_bn
 from cellseg_mmdet.errors import UsageError
 
 EVALUATORS = ("val_evaluator", "test_evaluator")
 
 
-def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) -> Config:
-    """Read a config, merge the user's options over it, and let its parts agree.
+def load_config(
+    config: str | Path,
+    cfg_options: Mapping[str, Any] | None = None,
+    data: DataChoice | None = None,
+) -> Config:
+    """Read a config, write the choice of data into it, merge the user's options over it, and let its parts agree.
 
     mmdet's registries are ready afterwards: its parts and those of ``custom_imports`` can be built
     by name.
 
+    Args:
+        config: file, or name of a shipped config, see :func:`cellseg_mmdet.config_files.config_path`.
+        cfg_options: key -> value, with dots in the keys, as ``--cfg-options`` gives them.
+        data: see :func:`choose_data`; the environment is asked in any case.
+
     Raises:
-        UsageError: there is no such file.
+        UsageError: there is no such config, or it lacks what is to be chosen.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UsageError(f"config {path}: there is no such file")
-    cfg = Config.fromfile(path)
+    cfg = read_config(config)
+    choose_data(cfg, data)
     if cfg_options:
         cfg.merge_from_dict(dict(cfg_options))
     init_default_scope(cfg.get("default_scope", "mmdet"))
@@ -48,15 +58,8 @@ def share_postprocess(cfg: Config) -> None:
     if "postprocess" not in cfg:
         return
     for key in EVALUATORS:
-        for metric in evaluator_list(cfg, key):
-            if str(metric["type"]).rpartition(".")[2] == "CellMetric":
-                metric.setdefault("postprocess", copy.deepcopy(cfg.postprocess))
-
-
-def evaluator_list(cfg: Config, key: str) -> list[ConfigDict]:
-    """Return the metrics of an evaluator, which may be written as one, a list or nothing."""
-    evaluator = cfg.get(key) or []
-    return [evaluator] if isinstance(evaluator, dict) else list(evaluator)
+        for metric in cell_metrics(cfg, key):
+            metric.setdefault("postprocess", copy.deepcopy(cfg.postprocess))
 
 
 def set_work_dir(cfg: Config, work_dir: str | None) -> None:
@@ -142,18 +145,10 @@ def enable_tta(cfg: Config) -> None:
     for key in ("tta_model", "tta_pipeline"):
         if not cfg.get(key):
             raise UsageError(
-                f"--tta needs {key}, which {cfg.filename} has not: see configs/_base_/tta.py"
+                f"--tta needs {key}, which {cfg.filename} has not: see `views` in configs/_base_/parts/cell_data.py"
             )
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
-    tested_dataset(cfg)["pipeline"] = cfg.tta_pipeline
-
-
-def tested_dataset(cfg: Config) -> ConfigDict:
-    """Return the data set of ``test_dataloader``, without wrappers such as ``RepeatDataset``; {} if there is none."""
-    dataset = (cfg.get("test_dataloader") or {}).get("dataset") or ConfigDict()
-    while "dataset" in dataset:
-        dataset = dataset["dataset"]
-    return dataset
+    dataset_of(cfg, "test_dataloader")["pipeline"] = cfg.tta_pipeline
 
 
 def set_resume(cfg: Config, resume: str | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -13,12 +12,10 @@ from mmdet.registry import METRICS
 from mmengine.evaluator import DumpResults
 from mmengine.logging import print_log
 
-from cellseg_mmdet.errors import UsageError
-from cellseg_mmdet.fileio import atomic_write
-from cellseg_mmdet.predictions import read_masks
+from cellseg_mmdet.errors import ConfigError, UsageError
+from cellseg_mmdet.structures import to_dump_entry, write_predictions
 
 SUFFIXES = (".pkl", ".pickle")
-_GROUND_TRUTH = ("gt_instances", "ignored_instances", "gt_panoptic_seg")
 
 
 @METRICS.register_module()
@@ -43,9 +40,9 @@ class DumpPredictions(DumpResults):
         """Keep what was predicted for the images of a batch.
 
         Raises:
-            ValueError: masks are not of the size of their image.
+            DataError: masks are not of the size of their image.
         """
-        super().process(data_batch, [_without_truth(sample) for sample in data_samples])
+        super().process(data_batch, [to_dump_entry(sample) for sample in data_samples])
 
     def evaluate(self, size: int) -> dict[str, Any]:
         self._size = size
@@ -55,11 +52,10 @@ class DumpPredictions(DumpResults):
         """Write the file; mmengine calls this in the first process only.
 
         Raises:
-            RuntimeError: an image is missing or was predicted twice.
+            ConfigError: an image is missing or was predicted twice.
         """
         self._check_complete(results)
-        with atomic_write(self.out_file_path) as path, path.open("wb") as file:
-            pickle.dump(results, file, protocol=pickle.HIGHEST_PROTOCOL)
+        write_predictions(self.out_file_path, results)
         print_log(
             f"Predictions of {len(results)} images are in {self.out_file_path}"
             + _size_of_soft_masks(results),
@@ -72,7 +68,7 @@ class DumpPredictions(DumpResults):
         twice = [f"{path} (id {id_})" for (id_, path), count in counts.items() if count > 1]
         if len(results) == self._size and not twice:
             return
-        raise RuntimeError(
+        raise ConfigError(
             f"{self.out_file_path} was not written: {len(results)} predictions for {self._size} "
             f"images, more than one for {twice[:5] or 'none'}. "
             "Use test_dataloader.sampler = dict(type='DefaultSampler', shuffle=False)."
@@ -90,16 +86,6 @@ def _size_of_soft_masks(results: Sequence[dict[str, Any]]) -> str:
         return ""
     size, count = sum(masks.nbytes for masks in soft_masks), sum(map(len, soft_masks))
     return f"; {size:,} bytes of it are the soft masks of {count:,} instances"
-
-
-def _without_truth(sample: dict[str, Any]) -> dict[str, Any]:
-    """Return a sample as it is dumped: no ground truth, masks as RLE."""
-    entry = {key: value for key, value in sample.items() if key not in _GROUND_TRUTH}
-    instances = entry["pred_instances"]
-    if "masks" in instances:
-        runs = read_masks(instances["masks"], *entry["ori_shape"][:2])
-        entry["pred_instances"] = {**instances, "masks": runs.to_coco()}
-    return entry
 
 
 def check_output(path: str) -> None:

@@ -1,4 +1,4 @@
-"""How good predictions are: functions without torch, and `cell_metric`, which MMDetection calls.
+"""How good predictions are: functions without torch; `engine.cell_metric` is what MMDetection calls.
 
 A new metric is one module here with a function or a class that `IMAGE_METRICS` registers (see
 `image_metric.mean_over_images` and `image_metric.ImageMetric`), named below.

@@ -25,7 +25,7 @@ from cellseg_mmdet.evaluation.image_metric import mean_over_images
 from cellseg_mmdet.evaluation.overlaps import Overlaps, Pairs
 
 
-@mean_over_images("aji")
+@mean_over_images("aji", "AJI", "aggregated Jaccard index", rank=30)
 def aji(overlaps: Overlaps) -> float:
     """Return the AJI in [0, 1] of one image."""
     pairs = overlaps.pairs
@@ -35,7 +35,7 @@ def aji(overlaps: Overlaps) -> float:
     return _aggregate(overlaps, pairs.select(order[first]))
 
 
-@mean_over_images("aji_plus")
+@mean_over_images("aji_plus", "AJI+", "the same, one to one", rank=40)
 def aji_plus(overlaps: Overlaps) -> float:
     """Return the AJI+ in [0, 1] of one image."""
     return _aggregate(overlaps, overlaps.pairs.best_one_to_one())

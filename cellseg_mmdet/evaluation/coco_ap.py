@@ -10,13 +10,15 @@ this field may hold 800 cells. Computed by faster-coco-eval, whose results are t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from cellseg_mmdet.converters.records import ImageRecord
-from cellseg_mmdet.evaluation.image_metric import IMAGE_METRICS, ImagePair, MetricOptions
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.errors import DataError, needs
+from cellseg_mmdet.evaluation.image_metric import IMAGE_METRICS, ImagePair, MetricOptions, ScoreText
+from cellseg_mmdet.masks.boxes import to_xywh
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord
 
 
 @IMAGE_METRICS.register("coco_ap")
@@ -24,15 +26,23 @@ class CocoAP:
     """``segm_AP``, ``segm_AP50`` and ``bbox_AP`` in [0, 1]; -1, as in pycocotools, without cells.
 
     Raises:
-        ValueError: if neither the class names nor a single class are known, or an annotation or a
+        DataError: if neither the class names nor a single class are known, or an annotation or a
             prediction is of another class.
     """
 
-    on_raw = True
+    on_raw, needs_scores = True, True
+    rank = 90
+    texts = MappingProxyType(
+        {
+            "segm_AP": ScoreText("COCO AP, masks", "of raw predictions"),
+            "segm_AP50": ScoreText("COCO AP50, masks", "of raw predictions"),
+            "bbox_AP": ScoreText("COCO AP, boxes", "of raw predictions"),
+        }
+    )
 
     def __init__(self, options: MetricOptions) -> None:
         if options.single_class is None and options.classes is None:
-            raise ValueError(
+            raise DataError(
                 "coco_ap needs the class names, or a single class that all cells are counted as"
             )
         self.single_class = options.single_class
@@ -61,7 +71,7 @@ class CocoAP:
             (prediction.labels < 0) | (prediction.labels >= len(self.classes))
         ]
         if len(unknown):
-            raise ValueError(
+            raise DataError(
                 f"{prediction.image_id}: label {unknown[0]} is predicted, but there are "
                 f"{len(self.classes)} classes {self.classes}: are the predictions of another model?"
             )
@@ -72,7 +82,7 @@ class CocoAP:
             return np.zeros(len(record.masks), dtype=np.int64)
         unknown = sorted(set(record.categories) - set(self.classes))
         if unknown:
-            raise ValueError(
+            raise DataError(
                 f"{record.file_name} has cells of {unknown}; the classes are {list(self.classes)}"
             )
         return np.array([self.classes.index(name) for name in record.categories], dtype=np.int64)
@@ -87,7 +97,8 @@ class CocoAP:
 
     def precision(self, measured: Sequence[dict[str, Any]], kind: str) -> np.ndarray:
         """Return the precision (IoU thresholds, recalls, classes) of 'segm' or 'bbox'; -1 for a class without cells."""
-        from faster_coco_eval import COCO, COCOeval_faster
+        with needs("train"):
+            from faster_coco_eval import COCO, COCOeval_faster
 
         images = [
             {"id": index, "height": image["height"], "width": image["width"]}
@@ -115,8 +126,7 @@ class CocoAP:
 def _as_annotations(
     boxes: np.ndarray, labels: np.ndarray, rles: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    boxes_xywh: np.ndarray = boxes.astype(np.float64)
-    boxes_xywh[:, 2:] -= boxes_xywh[:, :2]
+    boxes_xywh = to_xywh(boxes.astype(np.float64))
     return [
         {"category_id": label + 1, "bbox": box, "segmentation": rle}
         for label, box, rle in zip(labels.tolist(), boxes_xywh.tolist(), rles, strict=True)

@@ -20,11 +20,12 @@ Count error: the mean over images of |predicted - true| in cells, from 0, and it
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
-from cellseg_mmdet.evaluation.image_metric import IMAGE_METRICS, ImagePair, MetricOptions
+from cellseg_mmdet.evaluation.image_metric import IMAGE_METRICS, ImagePair, MetricOptions, ScoreText
 from cellseg_mmdet.evaluation.kaggle_map import IOU_THRESHOLDS, count_hits
 
 IOU_PERCENT = tuple(round(100 * iou_thr) for iou_thr in IOU_THRESHOLDS.tolist())
@@ -48,7 +49,15 @@ class DetectionCounts(NamedTuple):
 class F1:
     """``f1_50``, ``precision_50``, ``recall_50``, ``f1_55``, ..., ``recall_95``, the IoU in percent."""
 
-    on_raw = False
+    on_raw, needs_scores = False, False
+    rank = 80
+    texts = MappingProxyType(
+        {
+            "f1_50": ScoreText("F1 at IoU 0.5", "2 TP / (2 TP + FP + FN)"),
+            "precision_50": ScoreText("Precision at IoU 0.5", "TP / (TP + FP)"),
+            "recall_50": ScoreText("Recall at IoU 0.5", "TP / (TP + FN)"),
+        }
+    )
 
     def __init__(self, options: MetricOptions) -> None:
         """Take no options: all thresholds are reported."""
@@ -75,7 +84,14 @@ class F1:
 class CountError:
     """``count_error``, by how many cells an image is off, and ``count_bias``, by how many too many."""
 
-    on_raw = False
+    on_raw, needs_scores = False, False
+    rank = 70
+    texts = MappingProxyType(
+        {
+            "count_error": ScoreText("Count error", "cells an image is off"),
+            "count_bias": ScoreText("Count bias", "cells too many"),
+        }
+    )
 
     def __init__(self, options: MetricOptions) -> None:
         """Take no options: there is nothing to choose."""

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cellseg_mmdet.converters.annotations import read_annotations
-from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.annotations.cell_csv import ANY_CELL, CellTable, is_csv, read_cell_table
+from cellseg_mmdet.annotations.files import read_annotations
+from cellseg_mmdet.config_content import cell_metrics, class_names, read_config
 from cellseg_mmdet.errors import UsageError
-from cellseg_mmdet.evaluation.cell_csv import ANY_CELL, CellTable, is_csv, read_cell_table
-from cellseg_mmdet.evaluation.image_metric import MetricOptions
-from cellseg_mmdet.evaluation.report import MASK_METRICS, Report, evaluate
+from cellseg_mmdet.evaluation.image_metric import MetricOptions, metric_names
+from cellseg_mmdet.evaluation.report import Report, evaluate
 from cellseg_mmdet.evaluation.scoring import records_by_image_id
 from cellseg_mmdet.export.check import find_images
 from cellseg_mmdet.images import image_size_hw
 from cellseg_mmdet.postprocess import Pipeline
-from cellseg_mmdet.postprocess.from_config import class_names, pipeline_from_config, read_config
-from cellseg_mmdet.predictions import ImagePrediction, from_records, load_predictions
+from cellseg_mmdet.postprocess.from_config import pipeline_from_config
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord, from_records, load_predictions
 
 if TYPE_CHECKING:  # a csv file is scored without mmengine
     from mmengine.config import Config
@@ -57,7 +57,7 @@ class ScoringTask:
         return evaluate(
             self.predictions,
             self.records,
-            metrics=(*MASK_METRICS, "coco_ap") if self.has_scores else MASK_METRICS,
+            metrics=metric_names(needing_scores=self.has_scores),
             postprocess=self.postprocess,
             options=self.options,
             about=self.about,
@@ -158,19 +158,16 @@ def _task_of_cells(
 
 def _options(config: Config) -> MetricOptions:
     # The images of test_evaluator may have no annotations, and it no metric.
-    metrics = [*_metrics(config, "test_evaluator"), *_metrics(config, "val_evaluator"), {}]
+    metrics = [
+        *cell_metrics(config, "test_evaluator"),
+        *cell_metrics(config, "val_evaluator"),
+        {},
+    ]
     return MetricOptions(
         classes=class_names(config),
         single_class=metrics[0].get("single_class"),
         coco_max_dets=metrics[0].get("coco_max_dets", MetricOptions.coco_max_dets),
     )
-
-
-def _metrics(config: Mapping[str, Any], evaluator: str) -> list[Mapping[str, Any]]:
-    """Return the `CellMetric`s of an evaluator, which may be written as one, a list or nothing."""
-    metrics = config.get(evaluator) or []
-    metrics = [metrics] if isinstance(metrics, Mapping) else metrics
-    return [one for one in metrics if str(one["type"]).rpartition(".")[2] == "CellMetric"]
 
 
 def _sizes_in(folder: PathLike | None) -> dict[str, tuple[int, int]]:

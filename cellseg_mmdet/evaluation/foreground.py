@@ -14,14 +14,14 @@ from cellseg_mmdet.evaluation.image_metric import mean_over_images
 from cellseg_mmdet.evaluation.overlaps import Overlaps
 
 
-@mean_over_images("dice")
+@mean_over_images("dice", "Dice", "of the foreground, cells as one", rank=50)
 def dice(overlaps: Overlaps) -> float:
     """Return the Dice coefficient in [0, 1] of the foreground of one image."""
     found, true, both = overlaps.foreground
     return 2 * both / (found + true) if found + true else 1.0
 
 
-@mean_over_images("iou")
+@mean_over_images("iou", "IoU", "of the foreground, cells as one", rank=60)
 def foreground_iou(overlaps: Overlaps) -> float:
     """Return the intersection over union in [0, 1] of the foreground of one image."""
     found, true, both = overlaps.foreground

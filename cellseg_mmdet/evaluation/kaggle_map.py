@@ -30,7 +30,9 @@ from cellseg_mmdet.evaluation.overlaps import Overlaps, Pairs
 IOU_THRESHOLDS = np.arange(10, 20) / 20
 
 
-@mean_over_images("kaggle_map")
+@mean_over_images(
+    "kaggle_map", "Competition mAP", "mean over IoU 0.50 to 0.95 of TP / (TP + FP + FN)", rank=10
+)
 def image_score(overlaps: Overlaps) -> float:
     """Return the score in [0, 1] of one image, the mean over `IOU_THRESHOLDS`.
 

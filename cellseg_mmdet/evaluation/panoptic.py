@@ -22,9 +22,10 @@ What the paper leaves open:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
-from cellseg_mmdet.evaluation.image_metric import IMAGE_METRICS, ImagePair, MetricOptions
+from cellseg_mmdet.evaluation.image_metric import IMAGE_METRICS, ImagePair, MetricOptions, ScoreText
 from cellseg_mmdet.evaluation.overlaps import Overlaps
 
 IOU_THR = 0.5
@@ -59,7 +60,14 @@ def panoptic_sums(overlaps: Overlaps) -> PanopticSums:
 class PanopticQuality:
     """``pq``, ``sq`` and ``rq`` of all cells of all images."""
 
-    on_raw = False
+    on_raw, needs_scores = False, False
+    rank = 20
+    texts = MappingProxyType(
+        {
+            "pq": ScoreText("Panoptic quality", "detection times segmentation"),
+            "sq": ScoreText("Segmentation quality", "mean IoU of the hits"),
+        }
+    )
 
     def __init__(self, options: MetricOptions) -> None:
         """Take no options: the threshold is part of the definition."""

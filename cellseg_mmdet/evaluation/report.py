@@ -11,18 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from cellseg_mmdet import __version__
-from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.evaluation import scoring
 from cellseg_mmdet.evaluation.detection import IOU_PERCENT
-from cellseg_mmdet.evaluation.image_metric import MetricOptions
+from cellseg_mmdet.evaluation.image_metric import IMAGE_METRICS, MetricOptions, metric_names
 from cellseg_mmdet.fileio import atomic_write
-from cellseg_mmdet.predictions import ImagePrediction
 from cellseg_mmdet.progress import progress_bar
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord
 
-# What needs no scores and no classes; of predictions without scores there is no AP.
-MASK_METRICS = ("kaggle_map", "pq", "aji", "aji_plus", "dice", "iou", "count_error", "f1")
-AP_SCORES = ("segm_AP", "segm_AP50", "bbox_AP")
 SUFFIXES = (".json", ".csv")
 _PER_THRESHOLD = ("f1", "precision", "recall")
 
@@ -70,7 +66,7 @@ class Report:
         lines = [self._heading(), "", _line("", columns, width)]
         for name in self.overall:
             if name.partition("_")[0] not in _PER_THRESHOLD:
-                label = f"{name} *" if name in AP_SCORES else name
+                label = f"{name} *" if name in of_raw_predictions() else name
                 numbers = [_number(scores[name]) for scores in columns.values()]
                 lines.append(_line(label, numbers, width))
         thresholds = [f"{percent / 100:.2f}" for percent in IOU_PERCENT]
@@ -103,7 +99,7 @@ def evaluate(
     predictions: Sequence[ImagePrediction],
     records: Sequence[ImageRecord],
     *,
-    metrics: Sequence[str] = (*MASK_METRICS, "coco_ap"),
+    metrics: Sequence[str] | None = None,
     postprocess: scoring.Postprocess | None = None,
     options: MetricOptions | None = None,
     about: Mapping[str, Any] | None = None,
@@ -111,7 +107,8 @@ def evaluate(
     """Score raw predictions by all metrics; images are matched by name.
 
     Args:
-        metrics: `MASK_METRICS` alone for predictions without scores.
+        metrics: names of `IMAGE_METRICS`, all by default; ``metric_names(needing_scores=False)`` for predictions
+            without scores.
         postprocess: from raw predictions to final instances; COCO AP is measured without it.
         about: where predictions and annotations are from.
 
@@ -120,7 +117,7 @@ def evaluate(
             size, or of other classes.
     """
     options = options or MetricOptions()
-    built = scoring.build_metrics(metrics, options)
+    built = scoring.build_metrics(metric_names() if metrics is None else metrics, options)
     measuring = scoring.measure_images(predictions, records, built, postprocess)
     images = list(progress_bar(measuring, total=len(predictions), description="scoring"))
     per_image = [_of_image(image) for image in images]
@@ -143,6 +140,12 @@ def evaluate(
     )
 
 
+def of_raw_predictions() -> list[str]:
+    """Return the names of the scores that need raw predictions with scores; others have none of them."""
+    kinds: list[Any] = [IMAGE_METRICS.get(name) for name in metric_names()]
+    return [name for kind in kinds if kind.needs_scores for name in kind.texts]
+
+
 def check_suffix(path: str | os.PathLike[str]) -> None:
     """Raise UsageError unless a report can be written under this name."""
     if Path(path).suffix.lower() not in SUFFIXES:
@@ -163,7 +166,7 @@ def _of_image(image: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_ap(scores: Mapping[str, float]) -> Scores:
-    return {**scores, **{name: scores.get(name) for name in AP_SCORES}}
+    return {**scores, **{name: scores.get(name) for name in of_raw_predictions()}}
 
 
 def _number(score: float | None) -> str:

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.evaluation.image_metric import (
     IMAGE_METRICS,
     ImageMetric,
     ImagePair,
     MetricOptions,
 )
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord
 
 Postprocess = Callable[[ImagePrediction], ImagePrediction]
 
@@ -23,7 +23,7 @@ def build_metrics(names: Sequence[str], options: MetricOptions) -> dict[str, Ima
     """Build metrics by name.
 
     Raises:
-        ValueError: for an unknown name, listing the known ones, or an option that a metric lacks.
+        DataError: for an unknown name, listing the known ones, or an option that a metric lacks.
     """
     return {name: IMAGE_METRICS.get(name)(options) for name in names}
 
@@ -34,13 +34,13 @@ def records_by_image_id(
     """Return the records by file name without folder and suffix: so predictions name images.
 
     Raises:
-        ValueError: if two share it.
+        DataError: if two share it.
     """
     by_id: dict[str, ImageRecord] = {}
     for record in records:
         image_id = Path(record.file_name).stem
         if image_id in by_id:
-            raise ValueError(
+            raise DataError(
                 f"{source}: {by_id[image_id].file_name} and {record.file_name} share the name "
                 f"{image_id!r}; predictions could not tell them apart"
             )
@@ -58,16 +58,16 @@ def measure_image(
     """Return ``image`` (its id), ``cell_type`` and ``measured``: what each metric measures, by name.
 
     Raises:
-        ValueError: if the image is not annotated, or annotated with another size.
+        DataError: if the image is not annotated, or annotated with another size.
     """
     if prediction.image_id not in records:
         known = ", ".join(sorted(records)[:3])
-        raise ValueError(
+        raise DataError(
             f"image {prediction.image_id!r} is not in {source}; its {len(records)} are {known}, ..."
         )
     record = records[prediction.image_id]
     if (record.height, record.width) != (prediction.height, prediction.width):
-        raise ValueError(
+        raise DataError(
             f"image {prediction.image_id!r} is {record.height} x {record.width} pixels in {source} "
             f"but {prediction.height} x {prediction.width} in the prediction"
         )
@@ -88,13 +88,13 @@ def measure_images(
     """Yield `measure_image` of each prediction.
 
     Raises:
-        ValueError: before the first, if an annotated image has no prediction; and as
+        DataError: before the first, if an annotated image has no prediction; and as
             `measure_image`.
     """
     by_id = records_by_image_id(records)
     missing = sorted(by_id.keys() - {prediction.image_id for prediction in predictions})
     if missing:
-        raise ValueError(
+        raise DataError(
             f"{len(missing)} of {len(by_id)} annotated images have no prediction: "
             f"{', '.join(missing[:5])}"
         )
@@ -153,7 +153,7 @@ def score_predictions(
         The scores of all images, and of each cell type as ``<score>_<cell type>``.
 
     Raises:
-        ValueError: if predictions and annotations are not of the same images, or not of the same
+        DataError: if predictions and annotations are not of the same images, or not of the same
             size.
     """
     built = build_metrics(metrics, options or MetricOptions())

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from cellseg_mmdet.export.submission import FORMATS, SubmissionFormat
+from cellseg_mmdet.annotations.csv_rows import CsvError, parse_csv
+from cellseg_mmdet.annotations.submissions import FORMATS, SubmissionFormat
+from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.images import files_by_stem, image_size_hw
-from cellseg_mmdet.masks import Runs, pairwise_intersection
+from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.masks.parsing import parse_strings
+from cellseg_mmdet.masks.shared import in_pixels, shared_by_masks
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def check_submission(
 
     Raises:
         FileNotFoundError, NotADirectoryError: if file or folder do not exist.
-        ValueError: if there is no image in the folder, or one that cannot be read; for an unknown
+        DataError: if there is no image in the folder, or one that cannot be read; for an unknown
             format.
     """
     layout = FORMATS.get(format)()
@@ -92,14 +93,14 @@ def find_images(folder: str | os.PathLike[str]) -> dict[str, Path]:
 
     Raises:
         NotADirectoryError: if there is no such folder.
-        ValueError: if it holds no image.
+        DataError: if it holds no image.
     """
     images = files_by_stem(folder)
     if not images:
         for inner in sorted(Path(folder).glob("*/images")):
             images.update(files_by_stem(inner))
     if not images:
-        raise ValueError(f"{folder} holds no images")
+        raise DataError(f"{folder} holds no images")
     return images
 
 
@@ -108,12 +109,8 @@ def _read_cells(
 ) -> Iterator[_Cell]:
     """Yield the rows that have an id and a mask; faults of the others are put into ``faults``."""
     lines = Path(path).read_bytes().splitlines(keepends=True)
-    reader = csv.reader(_decoded(lines, faults), strict=True)
-    row = 1
-    # The mask of a large image may be longer than the 128 KiB that csv allows by default.
-    usual_limit = csv.field_size_limit(2**31 - 1)
     try:
-        for fields in reader:
+        for row, fields in parse_csv(_decoded(lines, faults)):
             if row == 1:
                 faults += _check_header(fields, layout)
             elif len(fields) != 2:
@@ -125,11 +122,9 @@ def _read_cells(
                 )
             else:
                 yield _Cell(row, *fields)
-            row = reader.line_num + 1
-    except csv.Error as error:
-        faults.append(Fault(row, None, f"not readable as csv, nor is anything after it: {error}"))
-    finally:
-        csv.field_size_limit(usual_limit)
+    except CsvError as error:
+        message = f"not readable as csv, nor is anything after it: {error.cause}"
+        faults.append(Fault(error.row, None, message))
     if not lines:
         faults += _check_header([], layout)
 
@@ -176,29 +171,18 @@ def _parse_masks(
     cells: Sequence[_Cell], size_hw: tuple[int, int], layout: SubmissionFormat, faults: list[Fault]
 ) -> tuple[list[_Cell], Runs]:
     """Return the rows whose masks are well-formed, and their masks; the others go to ``faults``."""
-    try:
-        return list(cells), Runs.from_strings(
-            [cell.text for cell in cells], *size_hw, order=layout.order
-        )
-    except ValueError:
-        pass  # one by one then, to name every malformed row and go on with the rest
-    kept: list[_Cell] = []
-    parts = [Runs.empty(*size_hw)]
-    for cell in cells:
-        try:
-            parts.append(Runs.from_strings([cell.text], *size_hw, order=layout.order))
-            kept.append(cell)
-        except ValueError as error:
-            cause = str(error).removeprefix("instance 0: ")
-            faults.append(cell.fault(f"{cause} (image of {size_hw[0]} x {size_hw[1]} pixels)"))
-    return kept, Runs.concatenate(parts)
+    texts = [cell.text for cell in cells]
+    masks, causes = parse_strings(texts, *size_hw, order=layout.order)
+    faults += [
+        cells[index].fault(f"{cause} (image of {size_hw[0]} x {size_hw[1]} pixels)")
+        for index, cause in causes.items()
+    ]
+    return [cell for index, cell in enumerate(cells) if index not in causes], masks
 
 
 def _check_overlaps(cells: Sequence[_Cell], masks: Runs) -> list[Fault]:
     """Return one fault for each pair of rows that share pixels, at the later row."""
-    shared = np.triu(pairwise_intersection(masks, masks), k=1).astype(np.int64)
-    first, second = np.nonzero(shared)
     return [
-        cells[later].fault(f"shares {count} pixel{'s' * (count > 1)} with row {cells[earlier].row}")
-        for earlier, later, count in zip(first, second, shared[first, second].tolist(), strict=True)
+        cells[later].fault(f"shares {in_pixels(area)} with row {cells[earlier].row}")
+        for earlier, later, area in shared_by_masks(masks).pairs()
     ]

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import IO
 
+import numpy as np
+
+from cellseg_mmdet.annotations.submissions import FORMATS, SubmissionFormat
+from cellseg_mmdet.errors import DataError
+from cellseg_mmdet.export.writer import WRITERS, Writer, Written
 from cellseg_mmdet.fileio import atomic_write
-from cellseg_mmdet.masks import PixelOrder
 from cellseg_mmdet.postprocess import RemoveOverlaps
-from cellseg_mmdet.predictions import ImagePrediction
-from cellseg_mmdet.registry import Registry
-
-
-class SubmissionFormat:
-    """A csv file with one row per cell; an image without cells has one row with an empty string.
-
-    Attributes:
-        header: names of the two columns, image id and mask.
-        order: how the 1-based ``start length`` pairs of a mask number the pixels.
-    """
-
-    header: ClassVar[tuple[str, str]]
-    order: ClassVar[PixelOrder]
-
-
-FORMATS: Registry[SubmissionFormat] = Registry("submission format")
+from cellseg_mmdet.structures import ImagePrediction
 
 
 @dataclass(frozen=True)
@@ -63,28 +52,79 @@ def write_submission(
     image share a pixel: what the predictions share goes to the higher score (see `RemoveOverlaps`).
 
     Args:
-        format: a name of `FORMATS`.
+        format: a name of `annotations.submissions.FORMATS`.
 
     Raises:
-        ValueError: for an unknown format, or an image that comes twice.
+        ConfigError: for an unknown format.
+        DataError: for an image that comes twice.
     """
     layout = FORMATS.get(format)()
-    remove_overlaps = RemoveOverlaps()
-    seen: set[str] = set()
-    num_cells = num_empty = num_removed = 0
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(layout.header)
+        rows = _Rows(file, layout)
         for prediction in predictions:
-            if prediction.image_id in seen:
-                raise ValueError(
-                    f"image {prediction.image_id!r} comes twice: a submission must list it once"
-                )
-            seen.add(prediction.image_id)
-            final = remove_overlaps(prediction)
-            strings = final.masks[final.by_descending_score()].to_strings(order=layout.order)
-            writer.writerows((prediction.image_id, string) for string in strings or [""])
-            num_cells += len(strings)
-            num_empty += not strings
-            num_removed += int(prediction.masks.areas.sum() - final.masks.areas.sum())
-    return SubmissionSummary(len(seen), num_cells, num_empty, num_removed)
+            rows.add(prediction)
+    return rows.summary
+
+
+@WRITERS.register("submission")
+class SubmissionWriter(Writer):
+    """``submission.csv``, as `write_submission` writes it.
+
+    Args:
+        format: a name of `annotations.submissions.FORMATS`.
+
+    Attributes:
+        summary: what was written so far.
+
+    Raises:
+        ConfigError: for an unknown format.
+    """
+
+    def __init__(self, format: str = "sartorius") -> None:
+        super().__init__()
+        self.format = format
+        self._layout = FORMATS.get(format)()
+
+    @property
+    def summary(self) -> SubmissionSummary:
+        return self._rows.summary
+
+    def open(self, out_dir: str | os.PathLike[str], classes: Sequence[str]) -> None:
+        self._path = Path(out_dir) / "submission.csv"
+        self._rows = _Rows(self.open_file(self._path), self._layout)
+
+    def add(self, prediction: ImagePrediction, image: np.ndarray) -> None:
+        self._rows.add(prediction)
+
+    def close(self) -> Written:
+        self.finish()
+        return Written({self._path: f"submission in {self.format} format"})
+
+
+class _Rows:
+    """The rows of a submission, image by image."""
+
+    def __init__(self, file: IO[str], layout: SubmissionFormat) -> None:
+        self._writer = csv.writer(file, lineterminator="\n")
+        self._writer.writerow(layout.header)
+        self._order = layout.order
+        self._remove_overlaps = RemoveOverlaps()
+        self._seen: set[str] = set()
+        self.summary = SubmissionSummary(0, 0, 0, 0)
+
+    def add(self, prediction: ImagePrediction) -> None:
+        if prediction.image_id in self._seen:
+            raise DataError(
+                f"image {prediction.image_id!r} comes twice: a submission must list it once"
+            )
+        self._seen.add(prediction.image_id)
+        final = self._remove_overlaps(prediction)
+        strings = final.masks[final.by_descending_score()].to_strings(order=self._order)
+        self._writer.writerows((prediction.image_id, string) for string in strings or [""])
+        before, removed = self.summary, prediction.masks.areas.sum() - final.masks.areas.sum()
+        self.summary = SubmissionSummary(
+            before.num_images + 1,
+            before.num_cells + len(strings),
+            before.num_images_without_cells + (not strings),
+            before.num_pixels_removed + int(removed),
+        )

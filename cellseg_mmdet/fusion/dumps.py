@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import pickle
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.fusion.detections import Detections
 from cellseg_mmdet.fusion.fuse import FusionOptions, check_weights, fuse
-from cellseg_mmdet.predictions import ImagePrediction, load_predictions
 from cellseg_mmdet.progress import parallel_map
-from cellseg_mmdet.safe_pickle import load_pickle
+from cellseg_mmdet.structures import ImagePrediction, load_predictions, write_predictions
 
 # Images that an error names.
 _NAMED = 5
@@ -30,13 +27,11 @@ class Dump(NamedTuple):
         path: of the file.
         weight: of its model, positive.
         predictions: what was found in each image, by image id.
-        image_paths: of each image, as the file has them, by image id.
     """
 
     path: str
     weight: float
     predictions: dict[str, ImagePrediction]
-    image_paths: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -86,7 +81,7 @@ def fuse_dumps(
 
     Raises:
         FileNotFoundError: if a dump does not exist.
-        ValueError: if a dump is damaged; if dumps are not of the same images or of the same image
+        DataError: if a dump is damaged; if dumps are not of the same images or of the same image
             sizes, or hold labels that are none of the classes; for weights that are not positive or
             not as many as dumps.
     """
@@ -106,13 +101,12 @@ def fuse_dumps(
         if all(getattr(prediction, name) is not None for prediction in everything)
     )
     fuse_one = partial(_fuse_image, options=options or FusionOptions(), optional=optional)
-    entries = parallel_map(fuse_one, images, description="fusing", workers=workers)
-    with atomic_write(out) as path, path.open("wb") as file:
-        pickle.dump(entries, file, protocol=pickle.HIGHEST_PROTOCOL)
+    fused = parallel_map(fuse_one, images, description="fusing", workers=workers)
+    write_predictions(out, fused)
     return FusionSummary(
-        num_images=len(entries),
+        num_images=len(fused),
         num_detections=sum(map(len, everything)),
-        num_instances=sum(len(entry["pred_instances"]["scores"]) for entry in entries),
+        num_instances=sum(map(len, fused)),
         without_soft_masks=tuple(
             dump.path
             for dump in dumps
@@ -124,16 +118,13 @@ def fuse_dumps(
 class _Image(NamedTuple):
     """An image and what dumps say of it."""
 
-    path: str
     predictions: tuple[ImagePrediction, ...]
     weights: tuple[float, ...]
 
 
 def _read(path: str | os.PathLike[str], weight: float) -> Dump:
     predictions = {prediction.image_id: prediction for prediction in load_predictions(path)}
-    # `ImagePrediction` keeps the name only.
-    image_paths = {Path(entry["img_path"]).stem: entry["img_path"] for entry in load_pickle(path)}
-    return Dump(os.fspath(path), weight, predictions, image_paths)
+    return Dump(os.fspath(path), weight, predictions)
 
 
 def _check_same_images(dumps: Sequence[Dump]) -> None:
@@ -142,7 +133,7 @@ def _check_same_images(dumps: Sequence[Dump]) -> None:
             missing = [name for name in other.predictions if name not in dump.predictions]
             if missing:
                 named = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
-                raise ValueError(
+                raise DataError(
                     f"{dump.path} lacks {len(missing)} of the {len(other.predictions)} images of "
                     f"{other.path}: {named}; dumps of different images are joined by --union"
                 )
@@ -154,7 +145,7 @@ def _check_labels(dumps: Sequence[Dump], classes: Sequence[str]) -> None:
             wrong = (prediction.labels < 0) | (prediction.labels >= len(classes))
             if wrong.any():
                 index = int(np.argmax(wrong))
-                raise ValueError(
+                raise DataError(
                     f"{dump.path}: image {name}: instance {index} has label "
                     f"{prediction.labels[index]}; there are {len(classes)} classes, "
                     f"from 0: {', '.join(classes)}"
@@ -175,17 +166,17 @@ def _image(name: str, dumps: Sequence[Dump]) -> _Image:
     first = predictions[0]
     for dump, other in zip(dumps, predictions, strict=True):
         if (other.height, other.width) != (first.height, first.width):
-            raise ValueError(
+            raise DataError(
                 f"image {name} has {first.height} x {first.width} pixels in {dumps[0].path}, "
                 f"{other.height} x {other.width} in {dump.path}"
             )
-    return _Image(dumps[0].image_paths[name], predictions, tuple(dump.weight for dump in dumps))
+    return _Image(predictions, tuple(dump.weight for dump in dumps))
 
 
 def _fuse_image(
     image: _Image, *, options: FusionOptions, optional: Sequence[str]
-) -> Mapping[str, Any]:
-    """Return the entry of an image in the fused dump; of the optional fields, those named are fused."""
+) -> ImagePrediction:
+    """Return the fused prediction of an image; of the optional fields, those named are fused."""
     sources = [
         Detections(
             prediction.boxes,
@@ -197,20 +188,14 @@ def _fuse_image(
         for prediction in image.predictions
     ]
     fused = fuse(sources, image.weights, options)
-    instances: dict[str, Any] = {
-        "bboxes": fused.boxes,
-        "scores": fused.scores,
-        "labels": fused.labels,
-        "masks": fused.masks.to_coco() if fused.masks is not None else [],
-    }
-    if fused.mask_scores is not None:
-        instances["maskness"] = fused.mask_scores
-    if fused.soft_masks is not None:
-        instances["soft_masks"] = np.rint(fused.soft_masks * 255).astype(np.uint8)
-    first = image.predictions[0]
-    return {
-        "img_id": first.img_id,
-        "img_path": image.path,
-        "ori_shape": (first.height, first.width),
-        "pred_instances": instances,
-    }
+    assert fused.masks is not None  # every source has masks
+    soft_masks = fused.soft_masks
+    return replace(
+        image.predictions[0],
+        boxes=fused.boxes,
+        scores=fused.scores,
+        labels=fused.labels,
+        masks=fused.masks,
+        mask_scores=fused.mask_scores,
+        soft_masks=None if soft_masks is None else np.rint(soft_masks * 255).astype(np.uint8),
+    )

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.fusion.detections import Detections, of_all
 from cellseg_mmdet.fusion.matching import Decay, Matches, Overlap, suppression, weighted_fusion
 from cellseg_mmdet.fusion.soft_masks import average_soft_masks, paste_soft_masks
@@ -32,7 +33,7 @@ class FusionOptions:
         mask_thr: least mean probability of foreground where soft masks are averaged, in (0, 1).
 
     Raises:
-        ValueError: for a value that is not allowed.
+        UsageError: for a value that is not allowed.
     """
 
     method: Method = "wbf"
@@ -44,13 +45,13 @@ class FusionOptions:
     def __post_init__(self) -> None:
         for name, choices in (("method", get_args(Method)), ("overlap", get_args(Overlap))):
             if (value := getattr(self, name)) not in choices:
-                raise ValueError(f"{name} {value!r}: choose one of {', '.join(choices)}")
+                raise UsageError(f"{name} {value!r}: choose one of {', '.join(choices)}")
         if not 0 <= self.iou_thr < 1:
-            raise ValueError(f"iou_thr {self.iou_thr}: must be in [0, 1)")
+            raise UsageError(f"iou_thr {self.iou_thr}: must be in [0, 1)")
         if not 0 < self.mask_thr < 1:
-            raise ValueError(f"mask_thr {self.mask_thr}: must be in (0, 1)")
+            raise UsageError(f"mask_thr {self.mask_thr}: must be in (0, 1)")
         if not self.sigma > 0:
-            raise ValueError(f"sigma {self.sigma}: must be positive")
+            raise UsageError(f"sigma {self.sigma}: must be positive")
 
 
 def fuse(
@@ -72,7 +73,7 @@ def fuse(
         boxes, scores, soft masks (in [0, 1]) and mask scores as float32, labels as int64.
 
     Raises:
-        ValueError: for weights that are not positive, or not as many as sources; for masks of
+        UsageError: for weights that are not positive, or not as many as sources; for masks of
             different image sizes; if masks are to be compared that a source does not have.
     """
     check_weights(weights, len(sources))
@@ -93,12 +94,12 @@ def check_weights(weights: Sequence[float], num_sources: int) -> None:
     """Make sure that there is a weight for each source.
 
     Raises:
-        ValueError: if there is not, or if they are not positive and finite.
+        UsageError: if there is not, or if they are not positive and finite.
     """
     if len(weights) != num_sources:
-        raise ValueError(f"weights {list(weights)}: one each is needed for {num_sources} sources")
+        raise UsageError(f"weights {list(weights)}: one each is needed for {num_sources} sources")
     if not all(np.isfinite(weight) and weight > 0 for weight in weights):
-        raise ValueError(f"weights {list(weights)}: each must be positive and finite")
+        raise UsageError(f"weights {list(weights)}: each must be positive and finite")
 
 
 def _match(

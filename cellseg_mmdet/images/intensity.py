@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 import cv2
 import numpy as np
 
+from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.images.histogram import Histogram, has_table
 from cellseg_mmdet.images.image import RGB, Image
 from cellseg_mmdet.registry import Registry
@@ -105,7 +106,7 @@ class Intensity(ABC):
 
     def __init__(self, *, gray: bool = False, polarity: Polarity = "dark") -> None:
         if polarity not in ("auto", "dark", "bright"):
-            raise ValueError(f"polarity must be 'auto', 'dark' or 'bright'; got {polarity!r}")
+            raise ConfigError(f"polarity must be 'auto', 'dark' or 'bright'; got {polarity!r}")
         self.gray, self.polarity = gray, polarity
 
     def __repr__(self) -> str:
@@ -164,7 +165,7 @@ class Percentiles(Intensity):
     ) -> None:
         super().__init__(**options)
         if not 0 <= low < high <= 100:
-            raise ValueError(f"low and high must be percents in order; got {low} and {high}")
+            raise ConfigError(f"low and high must be percents in order; got {low} and {high}")
         _check_levels(levels)
         self.low, self.high, self.levels = low, high, tuple(levels)
         self.per_channel, self.min_range_sigma = per_channel, min_range_sigma
@@ -200,7 +201,7 @@ class FixedRange(Intensity):
     def __init__(self, low: float, high: float, **options: Any) -> None:
         super().__init__(**options)
         if not low < high:
-            raise ValueError(f"low must be below high; got {low} and {high}")
+            raise ConfigError(f"low must be below high; got {low} and {high}")
         self.low, self.high = low, high
 
     def _measure(self, values: _Values) -> IntensityMap:
@@ -235,18 +236,18 @@ def build_intensity(config: Mapping[str, Any] | Intensity | None) -> Intensity:
     """Build what a config says; None is ``dict(type='AsStored')``.
 
     Raises:
-        ValueError: unknown type, or arguments that do not fit.
+        ConfigError: unknown type, or arguments that do not fit.
     """
     if isinstance(config, Intensity):
         return config
     arguments = dict(config or {"type": "AsStored"})
     kind = arguments.pop("type", None)
     if kind is None:
-        raise ValueError(f"intensity needs a type, one of {', '.join(INTENSITIES.names())}")
+        raise ConfigError(f"intensity needs a type, one of {', '.join(INTENSITIES.names())}")
     try:
         return INTENSITIES.get(kind)(**arguments)
     except TypeError as error:
-        raise ValueError(f"intensity {kind}: {error}") from None
+        raise ConfigError(f"intensity {kind}: {error}") from None
 
 
 def has_dark_background(picture: Picture) -> bool:
@@ -340,4 +341,4 @@ class _Values:
 
 def _check_levels(levels: Sequence[float]) -> None:
     if len(levels) != 2 or not 0 <= levels[0] < levels[1] <= 255:
-        raise ValueError(f"levels must be two gray levels in order, 0 to 255; got {tuple(levels)}")
+        raise ConfigError(f"levels must be two gray levels in order, 0 to 255; got {tuple(levels)}")

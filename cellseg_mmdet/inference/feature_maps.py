@@ -14,7 +14,7 @@ import torch
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.images import Image
 from cellseg_mmdet.inference.predictor import Predictor
-from cellseg_mmdet.visualization.sheets import sheet
+from cellseg_mmdet.visualization.draw.sheets import sheet
 
 Kept = TypeVar("Kept")
 

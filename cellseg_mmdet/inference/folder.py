@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-import cv2
-
-from cellseg_mmdet.export import FORMATS, write_coco_results, write_submission
-from cellseg_mmdet.fileio import atomic_write
-from cellseg_mmdet.images import Image, ImageError, ImageKey, PlaneSelection, read_image
+from cellseg_mmdet.errors import ImageError
+from cellseg_mmdet.export import Writer, opened
+from cellseg_mmdet.export.coco import CocoWriter
+from cellseg_mmdet.export.overlay import OverlayWriter
+from cellseg_mmdet.export.submission import SubmissionWriter
+from cellseg_mmdet.images import Image, ImageKey, PlaneSelection, read_image
 from cellseg_mmdet.images.intensity import to_bgr8
-from cellseg_mmdet.predictions import ImagePrediction
 from cellseg_mmdet.progress import progress_bar
-from cellseg_mmdet.visualization import draw_instances
+from cellseg_mmdet.structures import ImagePrediction
 
 OnError = Literal["stop", "skip"]
 NamedImage = tuple[ImageKey, Image]
@@ -90,67 +89,28 @@ def infer_images(
 
     Raises:
         ImageError: an image cannot be read and ``on_error`` is 'stop', or no image can be read.
-        ValueError: unknown submission format.
+        ConfigError: unknown submission format.
     """
-    FORMATS.get(submission_format)  # an unknown one must not be found out after hours of predicting
-    out_dir = Path(out_dir)
+    submission = SubmissionWriter(submission_format)
+    writers: list[Writer] = [submission, CocoWriter(), *([OverlayWriter()] if overlays else [])]
     img_ids = {key.name: number for number, key in enumerate(images, start=1)}
     skipped: list[str] = []
-    found: list[ImagePrediction] = []
     readable = _read_all(progress_bar(images, description="predict"), on_error, skipped, selection)
-    for batch in _batches_of_one_size(readable, batch_size):
-        for (key, image), raw in zip(batch, _predict(predictor, batch), strict=True):
-            final = replace(predictor.postprocess(raw), img_id=img_ids[key.name])
-            found.append(final)
-            if overlays:
-                _write_overlay(out_dir / "overlays" / f"{key.name}.png", image, final)
-    if not found:
-        raise ImageError(
-            f"none of {_count(len(images), 'image')} can be read; the first one: {skipped[0]}"
-        )
-
-    submission, results, data_set = (
-        out_dir / name for name in ("submission.csv", "predictions.json", "images.json")
-    )
-    summary = write_submission(submission, found, submission_format)
-    write_coco_results(results, found)
-    files = {key.name: Path(key.path) for key in images}
-    write_coco_images(data_set, found, files, predictor.classes)
-    written = {
-        submission: f"submission in {submission_format} format",
-        results: "COCO results",
-        data_set: "their images and categories, as a COCO data set",
-    }
-    if overlays:
-        written[out_dir / "overlays"] = f"{len(found)} pictures"
+    with opened(writers, out_dir, predictor.classes):
+        for batch in _batches_of_one_size(readable, batch_size):
+            for (key, image), raw in zip(batch, _predict(predictor, batch), strict=True):
+                final = predictor.postprocess(raw)
+                final = replace(final, img_id=img_ids[key.name], img_path=key.path)
+                shown = to_bgr8(image)
+                for writer in writers:
+                    writer.add(final, shown)
+        summary = submission.summary
+        if not summary.num_images:
+            raise ImageError(
+                f"none of {_count(len(images), 'image')} can be read; the first one: {skipped[0]}"
+            )
+        written = {path: what for writer in writers for path, what in writer.close().files.items()}
     return InferenceSummary(summary.num_images, summary.num_cells, tuple(skipped), written)
-
-
-def write_coco_images(
-    path: Path,
-    predictions: Sequence[ImagePrediction],
-    files: Mapping[str, Path],
-    classes: Sequence[str],
-) -> None:
-    """Write the COCO data set, without annotations, whose ids COCO results of these predictions use."""
-    content = {
-        "info": {"description": "images that were predicted"},
-        "images": [
-            {
-                "id": prediction.img_id,
-                "file_name": str(files[prediction.image_id]),
-                "height": prediction.height,
-                "width": prediction.width,
-            }
-            for prediction in predictions
-        ],
-        "annotations": [],
-        "categories": [
-            {"id": number, "name": name} for number, name in enumerate(classes, start=1)
-        ],
-    }
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def _count(number: int, noun: str) -> str:
@@ -192,9 +152,3 @@ def _batches_of_one_size(
 def _predict(predictor: ImagePredictor, batch: Sequence[NamedImage]) -> list[ImagePrediction]:
     # A prediction is named by the stem.
     return predictor.predict({f"{key.name}.image": image for key, image in batch})
-
-
-def _write_overlay(path: Path, image: Image, prediction: ImagePrediction) -> None:
-    with atomic_write(path) as temporary:
-        if not cv2.imwrite(str(temporary), draw_instances(to_bgr8(image), prediction.masks)):
-            raise OSError(f"{path}: the picture could not be written")

@@ -15,13 +15,13 @@ from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.runner import load_checkpoint
 
+from cellseg_mmdet.config_content import class_names, dataset_of
 from cellseg_mmdet.engine import load_config, prepare_model_cfg, register_checkpoint_loaders
-from cellseg_mmdet.engine.config import enable_tta, tested_dataset
+from cellseg_mmdet.engine.config import enable_tta
 from cellseg_mmdet.errors import CheckpointError, UsageError
 from cellseg_mmdet.images import Image, read_image
 from cellseg_mmdet.postprocess import build_pipeline
-from cellseg_mmdet.postprocess.from_config import class_names
-from cellseg_mmdet.predictions import ImagePrediction, from_dump_entry
+from cellseg_mmdet.structures import ImagePrediction, from_dump_entry
 
 
 class Predictor:
@@ -103,7 +103,7 @@ def array_pipeline(cfg: Config) -> list[dict[str, Any]]:
     Raises:
         UsageError: there is no test pipeline, or it does not begin with loading an image from a file.
     """
-    steps = [dict(step) for step in tested_dataset(cfg).get("pipeline") or []]
+    steps = [dict(step) for step in dataset_of(cfg, "test_dataloader").get("pipeline") or []]
     first = _type_name(steps[0]) if steps else "nothing"
     if first == "LoadImageFromFile":
         steps[0] = {"type": "LoadCellImage"}
@@ -134,8 +134,6 @@ def _load_weights(model: torch.nn.Module, checkpoint: str) -> Mapping[str, Any]:
         content = load_checkpoint(
             model, checkpoint, map_location="cpu", strict=True, logger="silent"
         )
-    except CheckpointError:
-        raise
     except RuntimeError as error:
         differences = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
         shown = "; ".join(differences[:3]) or str(error)

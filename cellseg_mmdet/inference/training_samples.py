@@ -14,12 +14,12 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.runner import set_random_seed
 
-from cellseg_mmdet.converters.annotations import read_annotations
-from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.annotations.files import read_annotations
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.progress import progress_bar
-from cellseg_mmdet.visualization.samples import Sample
+from cellseg_mmdet.structures import ImageRecord
+from cellseg_mmdet.visualization.pages.samples import Sample
 
 
 def build_training_set(cfg: Config) -> Any:

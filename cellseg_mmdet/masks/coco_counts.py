@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from cellseg_mmdet.errors import MaskError
 from cellseg_mmdet.masks.ragged import offsets_from_lengths, segment_ids, segment_sums
 
 _FIRST_CHAR, _LAST_CHAR = 48, 48 + 63
@@ -46,7 +47,7 @@ def decode_counts(strings: Sequence[bytes | str]) -> tuple[np.ndarray, np.ndarra
     """Return counts (C,) int64 and offsets (N + 1,) of N compressed strings; the inverse of `encode_counts`.
 
     Raises:
-        ValueError: for a string with a character outside the alphabet, one that is cut off in the middle of a number,
+        MaskError: for a string with a character outside the alphabet, one that is cut off in the middle of a number,
             or one with a negative count; the message names the instance.
     """
     encoded = [
@@ -61,8 +62,8 @@ def decode_counts(strings: Sequence[bytes | str]) -> tuple[np.ndarray, np.ndarra
     nonempty = np.flatnonzero(np.diff(char_offsets))
     cut_off = nonempty[~is_last[char_offsets[nonempty + 1] - 1]]
     if len(cut_off):
-        raise ValueError(
-            f"instance {cut_off[0]}: the RLE counts string is cut off in the middle of a number"
+        raise MaskError(
+            "the RLE counts string is cut off in the middle of a number", int(cut_off[0])
         )
 
     value_end = np.flatnonzero(is_last) + 1
@@ -71,8 +72,8 @@ def decode_counts(strings: Sequence[bytes | str]) -> tuple[np.ndarray, np.ndarra
     too_long = np.flatnonzero(num_groups > _MAX_GROUPS)
     if len(too_long):
         instance = np.searchsorted(char_offsets, value_begin[too_long[0]], side="right") - 1
-        raise ValueError(
-            f"instance {instance}: a number in the RLE counts string has more than {_MAX_GROUPS} digits"
+        raise MaskError(
+            f"a number in the RLE counts string has more than {_MAX_GROUPS} digits", int(instance)
         )
     shift = 5 * (np.arange(len(groups)) - np.repeat(value_begin, num_groups))
     values = segment_sums((groups & 0x1F) << shift, np.concatenate([[0], value_end]))
@@ -83,7 +84,7 @@ def decode_counts(strings: Sequence[bytes | str]) -> tuple[np.ndarray, np.ndarra
     counts = _undo_differences(values, offsets)
     if (counts < 0).any():
         instance = segment_ids(offsets)[np.argmax(counts < 0)]
-        raise ValueError(f"instance {instance}: negative count in the RLE counts string")
+        raise MaskError("negative count in the RLE counts string", int(instance))
     return counts, offsets
 
 
@@ -111,6 +112,6 @@ def _check_alphabet(chars: np.ndarray, char_offsets: np.ndarray) -> None:
     if len(outside):
         instance = np.searchsorted(char_offsets, outside[0], side="right") - 1
         at = outside[0] - char_offsets[instance]
-        raise ValueError(
-            f"instance {instance}: character {chr(chars[outside[0]])!r} at {at} is not of an RLE string"
+        raise MaskError(
+            f"character {chr(chars[outside[0]])!r} at {at} is not of an RLE string", int(instance)
         )

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from cellseg_mmdet.errors import MaskError
 from cellseg_mmdet.masks.ragged import offsets_from_lengths
 
 _DIGITS_ONLY = re.compile(r"[0-9\s]*", re.ASCII)
@@ -26,7 +27,7 @@ def parse_rle_string(
     With ``clip``, what lies past pixel ``num_pixels`` is cut off instead of refused.
 
     Raises:
-        ValueError: naming the first pair that is wrong and why: an odd count of numbers, something that is no
+        MaskError: naming the first pair that is wrong and why: an odd count of numbers, something that is no
             integer, a start below 1, a length below 1, a run that passes pixel ``num_pixels``, or a run that begins
             before the previous one has ended (unsorted or overlapping runs).
     """
@@ -38,7 +39,7 @@ def parse_rle_string(
         else np.zeros(0, np.int64)
     )
     if len(numbers) % 2:
-        raise ValueError(
+        raise MaskError(
             f"odd count of numbers ({len(numbers)}): pair {len(numbers) // 2 + 1} has start {numbers[-1]} and no length"
         )
     starts, lengths = numbers[0::2], numbers[1::2]
@@ -67,15 +68,15 @@ def parse_rle_strings(
         ``offsets[i]:offsets[i + 1]``.
 
     Raises:
-        ValueError: as `parse_rle_string`, with the index of the instance in front.
+        MaskError: as `parse_rle_string`, with the index of the instance in front.
     """
     starts: list[np.ndarray] = []
     lengths: list[np.ndarray] = []
     for index, text in enumerate(texts):
         try:
             run_starts, run_lengths = parse_rle_string(text, num_pixels, clip=clip)
-        except ValueError as error:
-            raise ValueError(f"instance {index}: {error}") from None
+        except MaskError as error:
+            raise MaskError(error.cause, index) from None
         starts.append(run_starts)
         lengths.append(run_lengths)
     empty = [np.zeros(0, np.int64)]
@@ -100,24 +101,24 @@ def _raise_for_token(text: str) -> None:
         if not re.fullmatch(r"[0-9]+", token, re.ASCII):
             role = "length" if index % 2 else "start"
             kind = "negative" if re.fullmatch(r"-[0-9]+", token, re.ASCII) else "not an integer"
-            raise ValueError(
+            raise MaskError(
                 f"pair {index // 2 + 1}: {role} {token!r} is {kind}; allowed are integers from 1"
             )
     # White space beyond ASCII splits tokens that are digits themselves: read it as an error of the whole string.
-    raise ValueError(f"characters that are neither digits nor ASCII white space in {text[:40]!r}")
+    raise MaskError(f"characters that are neither digits nor ASCII white space in {text[:40]!r}")
 
 
 def _raise_for_pair(pair: int, starts: np.ndarray, lengths: np.ndarray, num_pixels: int) -> None:
     start, length = int(starts[pair]), int(lengths[pair])
     where = f"pair {pair + 1} ({start} {length})"
     if start < 1:
-        raise ValueError(f"{where}: start must be at least 1")
+        raise MaskError(f"{where}: start must be at least 1")
     if length < 1:
-        raise ValueError(f"{where}: length must be at least 1")
+        raise MaskError(f"{where}: length must be at least 1")
     if start + length > num_pixels + 1:
-        raise ValueError(
+        raise MaskError(
             f"{where}: ends at pixel {start + length - 1}, past the end; the image has {num_pixels} pixels"
         )
     before = f"{starts[pair - 1]} {lengths[pair - 1]}"
     fault = "unsorted" if start < starts[pair - 1] else "overlapping"
-    raise ValueError(f"{where}: {fault}, it begins before pair {pair} ({before}) has ended")
+    raise MaskError(f"{where}: {fault}, it begins before pair {pair} ({before}) has ended")

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cellseg_mmdet.errors import MaskError
 from cellseg_mmdet.masks import coco_counts, rle_strings
 from cellseg_mmdet.masks.ragged import (
     offsets_from_lengths,
@@ -125,7 +126,7 @@ class Runs:
         With ``clip``, pixels past the end of the image are cut off instead of refused.
 
         Raises:
-            ValueError: for a malformed string, naming instance, pair and cause (see `rle_strings.parse_rle_string`).
+            MaskError: for a malformed string, naming instance, pair and cause (see `rle_strings.parse_rle_string`).
         """
         _check_order(order)
         starts, lengths, offsets = rle_strings.parse_rle_strings(texts, height * width, clip=clip)
@@ -173,7 +174,7 @@ class Runs:
         ``height`` and ``width`` are needed where ``rles`` may be empty, and are checked otherwise.
 
         Raises:
-            ValueError: for a size that differs, counts that do not add up to it, or a malformed counts string.
+            MaskError: for a size that differs, counts that do not add up to it, or a malformed counts string.
         """
         if height is None or width is None:
             if not len(rles):
@@ -183,8 +184,8 @@ class Runs:
             height, width = (int(side) for side in rles[0]["size"])
         for index, rle in enumerate(rles):
             if tuple(rle["size"]) != (height, width):
-                raise ValueError(
-                    f"instance {index}: RLE size {list(rle['size'])} differs from [{height}, {width}]"
+                raise MaskError(
+                    f"RLE size {list(rle['size'])} differs from [{height}, {width}]", index
                 )
 
         is_list = [not isinstance(rle["counts"], bytes | str) for rle in rles]
@@ -232,12 +233,13 @@ class Runs:
     def _from_counts(cls, counts: np.ndarray, offsets: np.ndarray, height: int, width: int) -> Runs:
         owner = segment_ids(offsets)
         if (counts < 0).any():
-            raise ValueError(f"instance {owner[np.argmax(counts < 0)]}: negative RLE count")
+            raise MaskError("negative RLE count", int(owner[np.argmax(counts < 0)]))
         totals = segment_sums(counts, offsets)
         if (totals != height * width).any():
             index = int(np.argmax(totals != height * width))
-            raise ValueError(
-                f"instance {index}: RLE counts add up to {totals[index]}, not to {height} x {width} = {height * width}"
+            raise MaskError(
+                f"RLE counts add up to {totals[index]}, not to {height} x {width} = {height * width}",
+                index,
             )
         begin = np.cumsum(counts) - counts - owner * (height * width)
         foreground = (np.arange(len(counts)) - np.repeat(offsets[:-1], np.diff(offsets))) % 2 == 1
@@ -268,16 +270,16 @@ class Runs:
         """Read a label map (H, W) of integers, 0 for background, in one pass; one instance per id, ids ascending.
 
         Raises:
-            ValueError: if the array is not two-dimensional, not of integers, or has negative ids.
+            MaskError: if the array is not two-dimensional, not of integers, or has negative ids.
         """
         if label_map.ndim != 2 or label_map.dtype.kind not in "iub":
-            raise ValueError(
+            raise MaskError(
                 f"a label map is an integer array (height, width); got {label_map.dtype} of shape {label_map.shape}"
             )
         height, width = label_map.shape
         flat = label_map.ravel(order="F")
         if flat.dtype.kind == "i" and len(flat) and flat.min() < 0:
-            raise ValueError(f"a label map has ids from 0; found {flat.min()}")
+            raise MaskError(f"a label map has ids from 0; found {flat.min()}")
         begins = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]])[: len(flat)])
         lengths = np.diff(begins, append=len(flat))
         ids = flat[begins]

@@ -29,6 +29,21 @@ class Shared(NamedTuple):
     second: np.ndarray
     area: np.ndarray
 
+    def pairs(self) -> Iterator[tuple[int, int, int]]:
+        """Yield first, second and area of each pair, by first, then by second."""
+        order = np.lexsort((self.second, self.first))
+        yield from zip(
+            self.first[order].tolist(),
+            self.second[order].tolist(),
+            self.area[order].astype(np.int64).tolist(),
+            strict=True,
+        )
+
+
+def in_pixels(area: int) -> str:
+    """Return an area in words: '1 pixel', '2 pixels'."""
+    return f"{area} pixel{'s' * (area != 1)}"
+
 
 def shared_by_masks(masks: Runs) -> Shared:
     """Return all pairs of instances that share a pixel, each once."""

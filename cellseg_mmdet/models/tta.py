@@ -67,6 +67,7 @@ class CellTTAModel(BaseTTAModel):
     def _merge(self, views: Sequence[DetDataSample]) -> DetDataSample:
         found = [in_image(view.pred_instances, view.metainfo) for view in views]
         fused = fuse(found, [1.0] * len(found), self.options)
+        assert fused.soft_masks is not None  # every view has them
         test_cfg = self.module.test_cfg.rcnn
         device = views[0].pred_instances.bboxes.device
         boxes, scores, labels, probabilities = (

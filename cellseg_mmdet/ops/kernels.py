@@ -29,7 +29,12 @@ def kernel(function: Callable[..., Any] | None = None, *, fast: bool = False) ->
     """
 
     def compiled(plain: Callable[..., Any]) -> Any:
-        options: dict[str, Any] = {"nogil": True, "fastmath": FAST if fast else False}
+        # Division by zero is NaN or infinity, as in NumPy and C++, and no exception.
+        options: dict[str, Any] = {
+            "nogil": True,
+            "error_model": "numpy",
+            "fastmath": FAST if fast else False,
+        }
         try:
             return numba.njit(cache=True, **options)(plain)
         except RuntimeError:  # "no locator available": no folder for the cache can be written

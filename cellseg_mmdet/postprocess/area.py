@@ -1,4 +1,4 @@
-"""Drop what is too small or too large to be a cell."""
+"""Drop instances whose area is too small or too large."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from cellseg_mmdet.postprocess.parameters import PerClass, Tunable
 from cellseg_mmdet.postprocess.step import STEPS, Step
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 
 
 @STEPS.register("MinArea")

@@ -1,4 +1,4 @@
-"""Fill what a mask surrounds."""
+"""Fill the holes of masks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from cellseg_mmdet.postprocess.column_runs import ColumnRuns
 from cellseg_mmdet.postprocess.step import STEPS, Step
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 
 
 @STEPS.register("FillHoles")

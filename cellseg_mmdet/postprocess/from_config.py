@@ -3,56 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from cellseg_mmdet.config_content import class_names, read_config
+from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.postprocess.pipeline import Pipeline, build_pipeline
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
 
-def read_config(path: str | os.PathLike[str]) -> Config:
-    """Read a config file; needs mmengine, but no model: what it imports is left alone.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-    """
-    from mmengine.config import Config
-
-    return Config.fromfile(path, import_custom_modules=False)
-
-
 def pipeline_from_config(config: Config | str | os.PathLike[str]) -> Pipeline:
-    """Build the ``postprocess`` list of a config, or of a config file.
+    """Build the ``postprocess`` list of a config, of a config file, or of a shipped config by its name.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the config has no ``postprocess`` list, or one with a fault.
+        UsageError: there is no such file and no such name.
+        ConfigError: if the config has no ``postprocess`` list, or one with a fault.
     """
     if isinstance(config, str | os.PathLike):
         config = read_config(config)
     if not isinstance(config.get("postprocess"), list):
-        raise ValueError(
+        raise ConfigError(
             f"{config.filename} has no list `postprocess`; write postprocess = [dict(type=...), ...], or [] "
             "to do no more than give every pixel to one cell"
         )
     try:
         return build_pipeline(config.postprocess, class_names(config))
-    except ValueError as error:
-        raise ValueError(f"{config.filename}: {error}") from error
-
-
-def class_names(config: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Return the classes of the config's data sets in the order of the labels; None if not said."""
-    for loader in ("test_dataloader", "val_dataloader", "train_dataloader"):
-        dataset = (config.get(loader) or {}).get("dataset") or {}
-        while "dataset" in dataset:  # wrappers such as RepeatDataset
-            dataset = dataset["dataset"]
-        if dataset.get("single_class"):
-            return (dataset["single_class"],)
-        classes = (dataset.get("metainfo") or {}).get("classes")
-        if classes:
-            return (classes,) if isinstance(classes, str) else tuple(classes)
-    classes = (config.get("metainfo") or {}).get("classes")
-    return tuple(classes) if classes else None
+    except ConfigError as error:
+        raise ConfigError(f"{config.filename}: {error}") from error

@@ -1,4 +1,4 @@
-"""Keep a mask in one piece."""
+"""Keep the largest connected component of each mask."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from cellseg_mmdet.postprocess.column_runs import ColumnRuns
 from cellseg_mmdet.postprocess.step import STEPS, Step
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 
 
 @STEPS.register("LargestComponent")

@@ -6,7 +6,7 @@ import numpy as np
 
 from cellseg_mmdet.postprocess.parameters import check_number
 from cellseg_mmdet.postprocess.step import STEPS, Step
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 
 
 @STEPS.register("MaxPerImage")

@@ -10,7 +10,7 @@ import numpy as np
 from cellseg_mmdet.masks.shared import Shared, shared_by_boxes, shared_by_masks
 from cellseg_mmdet.postprocess.parameters import PerClass, Tunable, check_choice
 from cellseg_mmdet.postprocess.step import STEPS, Step
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 
 MEASURES = ("iou", "ios")
 

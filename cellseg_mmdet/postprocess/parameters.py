@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from cellseg_mmdet.errors import ConfigError
+
 DEFAULT = "default"
 
 
@@ -39,13 +41,13 @@ def check_number(
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
         kind = "an integer" if integer else "a number"
         bound = f"of at least {low}" if high == math.inf else f"from {low} to {high}"
-        raise ValueError(f"{name}={value!r}: must be {kind} {bound}")
+        raise ConfigError(f"{name}={value!r}: must be {kind} {bound}")
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     """Raise ValueError unless ``value`` is one of ``choices``."""
     if value not in choices:
-        raise ValueError(f"{name}={value!r}: must be one of {', '.join(map(repr, choices))}")
+        raise ConfigError(f"{name}={value!r}: must be one of {', '.join(map(repr, choices))}")
 
 
 class PerClass:
@@ -54,7 +56,7 @@ class PerClass:
     The dict names every class, or has a ``'default'`` for those that it does not name.
 
     Raises:
-        ValueError: if the dict names a class that does not exist, or leaves one out and has no
+        ConfigError: if the dict names a class that does not exist, or leaves one out and has no
             default, or if a value is out of range.
     """
 
@@ -73,10 +75,10 @@ class PerClass:
             self._values: np.ndarray | float = value
             return
         if classes is None:
-            raise ValueError(f"{name} has a value per class, but the class names are not known")
+            raise ConfigError(f"{name} has a value per class, but the class names are not known")
         unknown = set(value) - {*classes, DEFAULT}
         if unknown or not (DEFAULT in value or set(classes) <= set(value)):
-            raise ValueError(
+            raise ConfigError(
                 f"{name} needs a value for each of the classes {list(classes)}, "
                 f"or a {DEFAULT!r} for those it does not name; found {list(value)}"
             )

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.postprocess.remove_overlaps import RemoveOverlaps
 from cellseg_mmdet.postprocess.step import STEPS, Step
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Pipeline:
         """Return the final instances.
 
         Raises:
-            ValueError: if a label is not that of a class.
+            ConfigError: if a label is not that of a class.
         """
         self._check_labels(prediction)
         for step in self.steps:
@@ -43,7 +44,7 @@ class Pipeline:
             return
         low, high = int(prediction.labels.min()), int(prediction.labels.max())
         if low < 0 or high >= len(self.classes):
-            raise ValueError(
+            raise ConfigError(
                 f"{prediction.image_id}: labels from {low} to {high} are predicted, but there are "
                 f"{len(self.classes)} classes {self.classes}: are the predictions of another model?"
             )
@@ -61,7 +62,7 @@ def build_pipeline(
         classes: class names in the order of the labels; needed where a step has a value per class.
 
     Raises:
-        ValueError: for an unknown type, an unknown, missing or wrong parameter; the message says
+        ConfigError: for an unknown type, an unknown, missing or wrong parameter; the message says
             which are allowed.
     """
     classes = None if classes is None else tuple(classes)
@@ -83,11 +84,11 @@ def _ends_disjoint(steps: Sequence[Step]) -> bool:
 def _build_step(config: Mapping[str, Any], index: int, classes: tuple[str, ...] | None) -> Step:
     where = f"postprocess[{index}]"
     if not isinstance(config, Mapping) or "type" not in config:
-        raise ValueError(f"{where}: expected dict(type=..., ...), found {config!r}")
+        raise ConfigError(f"{where}: expected dict(type=..., ...), found {config!r}")
     try:
         step_class = STEPS.get(config["type"])
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
     where = f"{where} ({config['type']})"
 
     parameters = inspect.signature(step_class).parameters
@@ -95,7 +96,7 @@ def _build_step(config: Mapping[str, Any], index: int, classes: tuple[str, ...] 
     given = {name: value for name, value in config.items() if name != "type"}
     unknown = [name for name in given if name not in allowed]
     if unknown:
-        raise ValueError(
+        raise ConfigError(
             f"{where} has no parameter {unknown[0]!r}; allowed are {', '.join(allowed) or 'none'}"
         )
     missing = [
@@ -104,10 +105,10 @@ def _build_step(config: Mapping[str, Any], index: int, classes: tuple[str, ...] 
         if parameters[name].default is inspect.Parameter.empty and name not in given
     ]
     if missing:
-        raise ValueError(
+        raise ConfigError(
             f"{where} needs the parameter {missing[0]!r}; allowed are {', '.join(allowed)}"
         )
     try:
         return step_class(**given, **({"classes": classes} if "classes" in parameters else {}))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{where}: {error}") from error
+    except (TypeError, ConfigError) as error:
+        raise ConfigError(f"{where}: {error}") from error

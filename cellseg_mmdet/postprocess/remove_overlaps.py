@@ -11,7 +11,7 @@ from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.postprocess.column_runs import ColumnRuns
 from cellseg_mmdet.postprocess.parameters import PerClass, Tunable, check_choice
 from cellseg_mmdet.postprocess.step import STEPS, Step
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 
 RULES = ("score", "smaller", "larger", "nearest")
 

@@ -1,11 +1,12 @@
-"""Scores that also say how sure the model is of the mask."""
+"""Scores multiplied by the mean probability of the mask."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.postprocess.step import STEPS, Step
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 
 
 @STEPS.register("Rescore")
@@ -16,12 +17,12 @@ class Rescore(Step):
     prefers the one with the clear outline.
 
     Raises:
-        ValueError: when called, if the predictions come without these probabilities.
+        ConfigError: when called, if the predictions come without these probabilities.
     """
 
     def __call__(self, prediction: ImagePrediction) -> ImagePrediction:
         if prediction.mask_scores is None:
-            raise ValueError(
+            raise ConfigError(
                 f"{prediction.image_id}: Rescore needs the probabilities of the mask pixels, and "
                 "these predictions have none; those of RoIFCNMaskHead, RoIHTCMaskHead and UNetInstance do"
             )

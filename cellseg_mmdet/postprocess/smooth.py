@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
-import cv2
 import numpy as np
 
 from cellseg_mmdet.masks import Runs
@@ -13,7 +13,7 @@ from cellseg_mmdet.masks.ragged import offsets_from_lengths, ragged_arange, segm
 from cellseg_mmdet.postprocess.column_runs import ColumnRuns
 from cellseg_mmdet.postprocess.parameters import PerClass, Tunable, check_choice
 from cellseg_mmdet.postprocess.step import STEPS, Step
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 
 # Boxes to filter together. The cells of an image come to less; masks of half an image do not.
 _MAX_CANVAS_PX = 10_000_000
@@ -97,13 +97,17 @@ def _filter(masks: Runs, method: str, radius_px: int) -> Runs:
 
 
 def _median(canvas: np.ndarray, radius_px: int) -> np.ndarray:
+    import cv2  # where it smooths: all other steps do without OpenCV
+
     side = 2 * radius_px + 1
     count = cv2.boxFilter(canvas, cv2.CV_16U, (side, side), normalize=False)
     return count > side * side // 2
 
 
-def _morphology(operation: int) -> Callable[[np.ndarray, int], np.ndarray]:
-    return lambda canvas, radius_px: cv2.morphologyEx(canvas, operation, _disc(radius_px))
+def _morphology(canvas: np.ndarray, radius_px: int, operation: str) -> np.ndarray:
+    import cv2
+
+    return cv2.morphologyEx(canvas, getattr(cv2, operation), _disc(radius_px))
 
 
 def _disc(radius_px: int) -> np.ndarray:
@@ -111,8 +115,8 @@ def _disc(radius_px: int) -> np.ndarray:
     return (square[:, None] + square <= radius_px**2).astype(np.uint8)
 
 
-_FILTERS = {
+_FILTERS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "median": _median,
-    "opening": _morphology(cv2.MORPH_OPEN),
-    "closing": _morphology(cv2.MORPH_CLOSE),
+    "opening": partial(_morphology, operation="MORPH_OPEN"),
+    "closing": partial(_morphology, operation="MORPH_CLOSE"),
 }

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from cellseg_mmdet.postprocess.parameters import Tunable
-from cellseg_mmdet.predictions import ImagePrediction
 from cellseg_mmdet.registry import Registry
+from cellseg_mmdet.structures import ImagePrediction
 
 
 class Step(ABC):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from cellseg_mmdet.postprocess.step import STEPS, Step
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 
 
 @STEPS.register("VoteCellType")

@@ -1,5 +1,22 @@
-"""The types that everybody hands on."""
+"""The types that everybody hands on, and the layout in which predictions are dumped."""
 
 from cellseg_mmdet.structures.image_key import ImageKey
+from cellseg_mmdet.structures.image_prediction import ImagePrediction, from_records
+from cellseg_mmdet.structures.image_record import ImageRecord
+from cellseg_mmdet.structures.prediction_dump import (
+    from_dump_entry,
+    load_predictions,
+    to_dump_entry,
+    write_predictions,
+)
 
-__all__ = ["ImageKey"]
+__all__ = [
+    "ImageKey",
+    "ImagePrediction",
+    "ImageRecord",
+    "from_dump_entry",
+    "from_records",
+    "load_predictions",
+    "to_dump_entry",
+    "write_predictions",
+]

@@ -1,6 +1,6 @@
 """Synthetic phase-contrast images with their masks, in the layout of the Sartorius competition.
 
-`shapes` draws single cells, `scene` settles them in a field of view, `optics` turns the scene into
+`shapes` draws single cells, `scene` places them in a field of view, `optics` turns the scene into
 gray levels, `styles` holds what differs between cell types, and `dataset` writes whole data sets.
 Needs numpy and OpenCV only.
 """

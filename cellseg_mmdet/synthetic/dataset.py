@@ -22,6 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.progress import parallel_map
 from cellseg_mmdet.synthetic.image import check_size, draw_num_cells, generate_image
@@ -97,7 +98,7 @@ def write_dataset(
         workers: processes; the available cores by default.
 
     Raises:
-        ValueError: for an argument out of range.
+        UsageError: for an argument out of range.
         FileExistsError: if `out_dir` is not empty and `overwrite` is not given, or if it holds
             anything else than a data set of this layout.
     """
@@ -133,16 +134,16 @@ def _check_arguments(
     num_train: int, num_test: int, seed: int, density: float, cell_types: Sequence[str]
 ) -> None:
     if min(num_train, num_test) < 0 or num_train + num_test == 0:
-        raise ValueError(
+        raise UsageError(
             f"num_train is {num_train} and num_test is {num_test}: "
             "neither may be negative, and one must be positive"
         )
     if seed < 0:
-        raise ValueError(f"seed is {seed}: it must not be negative")
+        raise UsageError(f"seed is {seed}: it must not be negative")
     if not 0 < density < float("inf"):
-        raise ValueError(f"density is {density}: it must be positive and finite")
+        raise UsageError(f"density is {density}: it must be positive and finite")
     if not cell_types or len(set(cell_types)) < len(cell_types):
-        raise ValueError(f"cell_types is {list(cell_types)}: name at least one, each once")
+        raise UsageError(f"cell_types is {list(cell_types)}: name at least one, each once")
     for cell_type in cell_types:
         style_of(cell_type)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.synthetic.optics import render
 from cellseg_mmdet.synthetic.scene import settle_cells
 from cellseg_mmdet.synthetic.styles import (
@@ -29,13 +30,13 @@ def generate_image(
         component of at least `MIN_AREA_PX` pixels.
 
     Raises:
-        ValueError: for an unknown cell type, a side below 32 pixels, or more cells than a label
+        UsageError: for an unknown cell type, a side below 32 pixels, or more cells than a label
             map can number.
     """
     style = style_of(cell_type)
     check_size(height, width)
     if not 0 <= num_cells <= MAX_CELLS:
-        raise ValueError(f"num_cells is {num_cells}: it must be from 0 to {MAX_CELLS}")
+        raise UsageError(f"num_cells is {num_cells}: it must be from 0 to {MAX_CELLS}")
     cells, label_map = settle_cells(style, height, width, num_cells, rng)
     return render(style, cells, label_map, rng), label_map.astype(np.uint16)
 
@@ -53,6 +54,6 @@ def draw_num_cells(
 def check_size(height: int, width: int) -> None:
     """Raise ValueError for an image too small to hold a cell."""
     if min(height, width) < MIN_SIDE_PX:
-        raise ValueError(
+        raise UsageError(
             f"image size {height} x {width}: each side must be at least {MIN_SIDE_PX} pixels"
         )

@@ -1,4 +1,4 @@
-"""Settling cells in a field of view: who stands where, and which pixels are whose."""
+"""Placing cells in a field of view: where each one lies, and which pixels belong to it."""
 
 from __future__ import annotations
 

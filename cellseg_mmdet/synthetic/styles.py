@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.synthetic.shapes import Cell, branched, round_soma, spindle
 
 # The field of view the counts below refer to: the competition's image size.
@@ -96,5 +97,5 @@ CELL_TYPES: tuple[str, ...] = tuple(STYLES)
 def style_of(cell_type: str) -> Style:
     """The style of a cell type; raises ValueError that names the known ones."""
     if cell_type not in STYLES:
-        raise ValueError(f"unknown cell type {cell_type!r}: known are {', '.join(CELL_TYPES)}")
+        raise UsageError(f"unknown cell type {cell_type!r}: known are {', '.join(CELL_TYPES)}")
     return STYLES[cell_type]

@@ -7,13 +7,14 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from cellseg_mmdet.converters.annotations import read_annotations
-from cellseg_mmdet.converters.records import ImageRecord
-from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.annotations.files import read_annotations
+from cellseg_mmdet.config_content import read_config
+from cellseg_mmdet.config_files import as_base
+from cellseg_mmdet.errors import DataError, UsageError
 from cellseg_mmdet.evaluation.scoring import measure_image, records_by_image_id
 from cellseg_mmdet.fileio import atomic_write, sha256_of
 from cellseg_mmdet.postprocess.from_config import pipeline_from_config
-from cellseg_mmdet.predictions import ImagePrediction, load_predictions
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord, load_predictions
 from cellseg_mmdet.tuning.result import Result
 from cellseg_mmdet.tuning.space import Steps, find_parameters
 from cellseg_mmdet.tuning.tune import Task
@@ -45,7 +46,7 @@ def read_task(
     Raises:
         FileNotFoundError: if a file does not exist.
         UsageError: if there is nothing to tune, or not what ``only`` names.
-        ValueError: if a file is damaged, images are in two of the dumps or of the annotation files,
+        DataError: if a file is damaged, images are in two of the dumps or of the annotation files,
             or are not annotated, or of another size.
     """
     pipeline = pipeline_from_config(config)
@@ -80,15 +81,13 @@ def read_task(
 
 def check_out(out: PathLike, config: PathLike) -> None:
     """Raise UsageError unless the config file for the result can be written there."""
-    from mmengine.config import Config
-
     path = Path(out)
     if path.suffix != ".py":
         raise UsageError(f"{out}: the name of a config file ends with .py")
     if path.exists() and not path.read_text(encoding="utf-8").startswith(f"# {_WRITTEN_BY}"):
         raise UsageError(f"{out} exists, and this tool did not write it: choose another --out")
     # The text names every file that a config inherits from, in a line of its own.
-    inherited = Config.fromfile(config, import_custom_modules=False).text.splitlines()
+    inherited = read_config(config).text.splitlines()
     if any(Path(line).resolve() == path.resolve() for line in inherited if path.name in line):
         raise UsageError(f"{config} inherits from {out}: choose another --out")
 
@@ -101,7 +100,7 @@ def write_config(out: PathLike, config: PathLike, result: Result, source: str) -
         config: what it inherits from.
         source: what the numbers were searched on, for the comment at its top.
     """
-    base = Path(os.path.relpath(Path(config).resolve(), Path(out).parent.resolve())).as_posix()
+    base = as_base(config, Path(out).parent)
     about = f"{_WRITTEN_BY}: the best numbers of {result.num_trials} tried on\n{source}."
     tables = f"{result.score_table()}\n{result.verdict()}\n\n{result.number_table()}"
     comment = [f"# {line}".rstrip() for line in f"{about}\n\n{tables}".splitlines()]
@@ -111,9 +110,7 @@ def write_config(out: PathLike, config: PathLike, result: Result, source: str) -
 
 
 def _steps_of(config: PathLike) -> Steps:
-    from mmengine.config import Config
-
-    return Config.fromfile(config, import_custom_modules=False).to_dict()["postprocess"]
+    return read_config(config).to_dict()["postprocess"]
 
 
 def _as_source(steps: Steps) -> list[str]:
@@ -139,13 +136,13 @@ def _read_predictions(paths: Sequence[PathLike]) -> list[ImagePrediction]:
         for prediction in load_predictions(path):
             image = prediction.image_id
             if image in found:
-                raise ValueError(
+                raise DataError(
                     f"image {image!r} is in {source[image]} and in {path}: one prediction of each "
                     "image is needed, by a model that was not trained on it"
                 )
             found[image], source[image] = prediction, path
     if not found:
-        raise ValueError(f"{', '.join(map(str, paths))}: no image is predicted")
+        raise DataError(f"{', '.join(map(str, paths))}: no image is predicted")
     return [found[image] for image in sorted(found)]
 
 
@@ -156,6 +153,6 @@ def _read_records(paths: Sequence[PathLike]) -> dict[str, ImageRecord]:
     for path in paths:
         for image, record in records_by_image_id(read_annotations(path), os.fspath(path)).items():
             if image in found:
-                raise ValueError(f"image {image!r} is annotated in {source[image]} and in {path}")
+                raise DataError(f"image {image!r} is annotated in {source[image]} and in {path}")
             found[image], source[image] = record, path
     return found

@@ -1,4 +1,4 @@
-"""What a search found, and what that is worth."""
+"""The result of a search: the numbers found, and their gain on held-out images."""
 
 from __future__ import annotations
 

@@ -12,11 +12,10 @@ from types import TracebackType
 
 import numpy as np
 
-from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.evaluation.kaggle_map import image_score
 from cellseg_mmdet.evaluation.overlaps import Overlaps
 from cellseg_mmdet.postprocess import build_pipeline
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord
 from cellseg_mmdet.tuning.space import Steps
 
 # The images of a worker: a process has one thread that works, and a thread its own of these.

@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, Trial, create_trial
-
-from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.errors import DataError, UsageError, needs
 from cellseg_mmdet.tuning.space import Parameter, Values
+
+with needs("tune"):
+    import optuna
+    from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+    from optuna.trial import FrozenTrial, Trial, create_trial
 
 # What a study keeps to be recognised by.
 _ABOUT = "about"
@@ -123,12 +124,12 @@ def open_storage(path: str | os.PathLike[str]) -> JournalStorage:
     """Open the file of searches, or make it.
 
     Raises:
-        ValueError: if the file is damaged, or something else.
+        DataError: if the file is damaged, or something else.
     """
     try:
         return JournalStorage(JournalFileBackend(os.fspath(path)))
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no file of a search, or damaged: {error!r}") from error
+        raise DataError(f"{path} is no file of a search, or damaged: {error!r}") from error
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from optuna.trial import Trial
 
-from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.converters.splits import assign_folds
 from cellseg_mmdet.errors import UsageError
-from cellseg_mmdet.predictions import ImagePrediction
 from cellseg_mmdet.progress import progress_bar
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord
 from cellseg_mmdet.tuning.result import Result
 from cellseg_mmdet.tuning.scorer import Pending, Scorer
 from cellseg_mmdet.tuning.search import Search, open_storage

@@ -4,7 +4,6 @@ custom_imports = dict(
     imports=[
         "cellseg_mmdet.datasets",
         "cellseg_mmdet.engine",
-        "cellseg_mmdet.evaluation.cell_metric",
         "cellseg_mmdet.models",
     ],
     allow_failed_imports=False,

@@ -2,7 +2,6 @@ _base_ = [
     "../_base_/models/mask-rcnn_r18_fpn_small.py",
     "../_base_/datasets/dsb2018.py",
     "../_base_/schedules/schedule_scratch.py",
-    "../_base_/tta.py",
     "../_base_/default_runtime.py",
 ]
 
@@ -20,6 +19,5 @@ train_pipeline = [
     else step
     for step in _base_.train_pipeline
 ]
-tta_pipeline = [*_base_.test_pipeline[:-1], _base_.views]
 
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

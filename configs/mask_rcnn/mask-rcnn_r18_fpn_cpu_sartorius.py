@@ -1,10 +1,9 @@
 _base_ = [
     "../_base_/models/mask-rcnn_r18_fpn_small.py",
     "../_base_/datasets/sartorius.py",
-    "../_base_/datasets/crops.py",
-    "../_base_/datasets/one_class.py",
+    "../_base_/parts/crops.py",
+    "../_base_/parts/one_class.py",
     "../_base_/schedules/schedule_scratch.py",
-    "../_base_/tta.py",
     "../_base_/default_runtime.py",
 ]
 
@@ -13,13 +12,19 @@ max_epochs = 76
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [_base_.warm_up, dict(_base_.cosine, end=max_epochs, T_max=max_epochs)]
 
-train_pipeline = [_base_.load_image, *_base_.crop_pipeline]
-test_pipeline = [_base_.load_image, *_base_.whole_image_pipeline]
+train_pipeline = [
+    _base_.load_image,
+    _base_.load_cells,
+    _base_.enlarged_crop,
+    _base_.flip_both_ways,
+    _base_.pack_cells,
+]
+test_pipeline = [_base_.load_image, _base_.enlarged, _base_.pack_image]
 tta_pipeline = [*test_pipeline[:-1], _base_.views]
 
 train_dataloader = dict(dataset=dict(_base_.one_class_data, pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(_base_.one_class_data, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-val_evaluator = dict(single_class="cell")
-test_evaluator = val_evaluator if _base_.test_split == "val" else []
+val_evaluator = _base_.one_class_evaluator
+test_evaluator = val_evaluator

@@ -2,7 +2,6 @@ _base_ = [
     "../_base_/models/mask-rcnn_r50_fpn.py",
     "../_base_/datasets/sartorius.py",
     "../_base_/schedules/schedule_20e.py",
-    "../_base_/tta.py",
     "../_base_/default_runtime.py",
 ]
 

@@ -1,4 +1,4 @@
-_base_ = ["./mask-rcnn_r50_fpn_20e_sartorius.py", "../_base_/stock_masks.py"]
+_base_ = ["./mask-rcnn_r50_fpn_20e_sartorius.py", "../_base_/parts/stock_masks.py"]
 
 train_pipeline = [
     _base_.stock_load_annotations if step["type"] == "LoadRoIAnnotations" else step

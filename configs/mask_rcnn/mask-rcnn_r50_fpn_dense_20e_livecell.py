@@ -1,10 +1,9 @@
 _base_ = [
     "../_base_/models/mask-rcnn_r50_fpn.py",
     "../_base_/datasets/livecell.py",
-    "../_base_/datasets/one_class.py",
-    "../_base_/models/dense_cells.py",
+    "../_base_/parts/one_class.py",
+    "../_base_/parts/dense_cells.py",
     "../_base_/schedules/schedule_20e.py",
-    "../_base_/tta.py",
     "../_base_/default_runtime.py",
 ]
 

@@ -1,6 +1,6 @@
 _base_ = [
     "./mask-rcnn_s50_fpn_syncbn-backbone+head_ms-20e_sartorius.py",
-    "../_base_/datasets/one_class.py",
+    "../_base_/parts/one_class.py",
 ]
 
 model = dict(roi_head=_base_.one_class_roi_head)
@@ -8,5 +8,5 @@ train_dataloader = dict(dataset=_base_.one_class_data)
 val_dataloader = dict(dataset=_base_.one_class_data)
 test_dataloader = val_dataloader
 
-val_evaluator = dict(single_class="cell")
-test_evaluator = val_evaluator if _base_.test_split == "val" else []
+val_evaluator = _base_.one_class_evaluator
+test_evaluator = val_evaluator

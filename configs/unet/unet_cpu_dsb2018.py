@@ -1,9 +1,8 @@
 _base_ = [
     "../_base_/models/unet_small.py",
     "../_base_/datasets/dsb2018.py",
-    "../_base_/datasets/pixels.py",
+    "../_base_/parts/pixels.py",
     "../_base_/schedules/schedule_scratch.py",
-    "../_base_/tta_pixels.py",
     "../_base_/default_runtime.py",
 ]
 

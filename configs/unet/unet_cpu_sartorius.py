@@ -1,11 +1,10 @@
 _base_ = [
     "../_base_/models/unet_small.py",
     "../_base_/datasets/sartorius.py",
-    "../_base_/datasets/pixels.py",
-    "../_base_/datasets/crops.py",
-    "../_base_/datasets/one_class.py",
+    "../_base_/parts/pixels.py",
+    "../_base_/parts/crops.py",
+    "../_base_/parts/one_class.py",
     "../_base_/schedules/schedule_scratch.py",
-    "../_base_/tta_pixels.py",
     "../_base_/default_runtime.py",
 ]
 
@@ -18,10 +17,12 @@ model = dict(data_preprocessor=dict(mean=[128.0] * 3, std=[12.6] * 3))
 
 train_pipeline = [
     _base_.load_image,
-    *_base_.crop_pipeline[:-1],
+    _base_.load_cells,
+    _base_.enlarged_crop,
+    _base_.flip_both_ways,
     dict(_base_.pack_targets, boundary_px=2, border=dict(w0=10.0, sigma_px=5.0)),
 ]
-test_pipeline = [_base_.load_image, *_base_.whole_image_pipeline]
+test_pipeline = [_base_.load_image, _base_.enlarged, _base_.pack_image]
 tta_pipeline = [*test_pipeline[:-1], _base_.views]
 
 train_dataloader = dict(
@@ -31,6 +32,6 @@ train_dataloader = dict(
 val_dataloader = dict(dataset=dict(_base_.one_class_data, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-val_evaluator = dict(_base_.pixel_evaluator, single_class="cell")
-test_evaluator = val_evaluator if _base_.test_split == "val" else []
+val_evaluator = dict(_base_.pixel_evaluator, **_base_.one_class_evaluator)
+test_evaluator = val_evaluator
 postprocess = _base_.pixel_postprocess

@@ -3,9 +3,8 @@
 _base_ = [
     "../_base_/models/unet.py",
     "../_base_/datasets/dsb2018.py",
-    "../_base_/datasets/pixels.py",
+    "../_base_/parts/pixels.py",
     "../_base_/schedules/schedule_plateau.py",
-    "../_base_/tta_pixels.py",
     "../_base_/default_runtime.py",
 ]
 

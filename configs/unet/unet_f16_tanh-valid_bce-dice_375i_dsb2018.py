@@ -36,8 +36,7 @@ train_pipeline = [
         scale_range=(0.9, 1.1),
         shift_range=(-0.1, 0.1),
     ),
-    # Each direction with one half, and independently of the other.
-    dict(type="RandomFlip", prob=0.75, direction=["horizontal", "vertical", "diagonal"]),
+    _base_.flip_both_ways,
     _base_.pack_targets,
 ]
 train_dataloader = dict(

@@ -9,10 +9,9 @@
 _base_ = [
     "../_base_/models/unet.py",
     "../_base_/datasets/sartorius.py",
-    "../_base_/datasets/pixels.py",
-    "../_base_/datasets/one_class.py",
+    "../_base_/parts/pixels.py",
+    "../_base_/parts/one_class.py",
     "../_base_/schedules/schedule_plateau.py",
-    "../_base_/tta_pixels.py",
     "../_base_/default_runtime.py",
 ]
 
@@ -33,8 +32,7 @@ train_pipeline = [
     _base_.load_image,
     _base_.load_cells,
     resize,
-    # Each direction with one half, and independently of the other.
-    dict(type="RandomFlip", prob=0.75, direction=["horizontal", "vertical", "diagonal"]),
+    _base_.flip_both_ways,
     _base_.pack_targets,
 ]
 test_pipeline = [_base_.load_image, resize, _base_.pack_image]
@@ -53,6 +51,6 @@ progress = dict(monitor="cell/dice")
 param_scheduler = [dict(_base_.plateau, **progress, factor=0.01, threshold=0.01)]
 custom_hooks = [*_base_.custom_hooks, dict(_base_.early_stopping, **progress, min_delta=0.01)]
 
-val_evaluator = dict(_base_.pixel_evaluator, single_class="cell")
-test_evaluator = val_evaluator if _base_.test_split == "val" else []
+val_evaluator = dict(_base_.pixel_evaluator, **_base_.one_class_evaluator)
+test_evaluator = val_evaluator
 postprocess = _base_.pixel_postprocess

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from cellseg_mmdet.converters.annotations import write_annotations
-from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.annotations.files import write_annotations
 from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.structures import ImageRecord
 from tests.configs.leaves import LAYOUTS, SIZE
 
 

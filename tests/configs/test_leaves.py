@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import shutil
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
-from cellseg_mmdet.engine import load_config
+from cellseg_mmdet.engine import DataChoice, choose_data, load_config
 from cellseg_mmdet.engine.config import enable_tta
 from cellseg_mmdet.models import UNetInstance
-from tests.configs.leaves import BASES, CONFIGS, LAYOUTS, LEAVES, PIPELINE_OF, R50, data_of, load
+from tests.configs.leaves import BASES, CONFIGS, LAYOUTS, LEAVES, PIPELINE_OF, data_of, load
 
 CELL = [path for path in LEAVES if "_cell_" in path.name]
+DATA_SETS = sorted((CONFIGS / "_base_/datasets").glob("*.py"))
 DENSE = [path for path in LEAVES if "_dense_" in path.name]
 
 every_leaf = pytest.mark.parametrize("path", LEAVES, ids=lambda path: path.stem)
@@ -38,12 +42,14 @@ class TestEveryLeaf:
         cfg = load(path)
         assert cfg.val_evaluator.postprocess == cfg.test_evaluator.postprocess == cfg.postprocess
 
-    def test_folder_fold_and_split_reach_every_part(self, path, monkeypatch):
-        for name, value in (("DATA", "/elsewhere"), ("FOLD", "3"), ("SPLIT", "test")):
-            monkeypatch.setenv(f"CELLSEG_{name}", value)
-        cfg = load_config(path)
+    def test_folder_fold_and_split_reach_every_part(self, path):
         root = f"/elsewhere/{data_of(path)}/"
         layout = LAYOUTS[data_of(path)]
+        has_folds = "{fold}" in layout.train
+        cfg = load(path)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("CELLSEG_DATA", "/elsewhere")
+            choose_data(cfg, DataChoice(fold=3 if has_folds else None, split="test"))
         datasets = {loader: cfg[loader].dataset for loader in PIPELINE_OF}
         assert {dataset.data_root for dataset in datasets.values()} == {root}
         assert datasets["train_dataloader"].ann_file == layout.train.format(fold=3)
@@ -56,11 +62,16 @@ class TestEveryLeaf:
             assert cfg.test_evaluator.ann_file == root + layout.test
         else:  # nobody annotated these images, nothing can score them
             assert cfg.test_evaluator == []
+        assert "fold0" not in str(cfg.to_dict())
+        assert "'data/" not in str(cfg.to_dict())
 
     def test_tests_on_the_held_out_fold(self, path):
         cfg = load(path)
         assert cfg.test_dataloader == cfg.val_dataloader
         assert cfg.test_evaluator == cfg.val_evaluator
+
+    def test_data_are_those_of_its_name(self, path):
+        assert data_sets_in(load(path)) == {f"{data_of(path)}.py"}
 
     def test_readme_lists_it(self, path):
         for readme in (CONFIGS / "README.md", path.parent / "README.md"):
@@ -73,10 +84,45 @@ def test_every_base_is_used():
     assert [str(path) for path in BASES if str(path) not in used] == []
 
 
-def test_an_unknown_split_is_refused(monkeypatch):
-    monkeypatch.setenv("CELLSEG_SPLIT", "train")
-    with pytest.raises(ValueError, match="CELLSEG_SPLIT is 'train'"):
-        load_config(R50)
+@pytest.mark.parametrize("path", DATA_SETS, ids=lambda path: path.stem)
+def test_a_data_set_inherits_from_no_other(path):
+    assert data_sets_in(Config.fromfile(path)) == {path.name}
+
+
+def test_editing_one_data_set_changes_no_other(tmp_path):
+    configs = tmp_path / "configs"
+    shutil.copytree(CONFIGS, configs)
+    (configs / "_base_/datasets/sartorius.py").write_text("raise RuntimeError('edited')\n")
+    others = {data_of(path): path for path in LEAVES if data_of(path) != "sartorius"}
+    assert set(others) == set(LAYOUTS) - {"sartorius"}
+    for path in others.values():
+        edited = load_config(configs / path.relative_to(CONFIGS))
+        assert edited.to_dict() == load(path).to_dict()
+
+
+def data_sets_in(cfg: Config) -> set[str]:
+    """Return the names of the data sets' files that a config is made of; its text names each in a line."""
+    files = {Path(line) for line in cfg.text.splitlines() if line.endswith(".py")}
+    return {path.name for path in DATA_SETS if path in files}
+
+
+@pytest.mark.parametrize("path", BASES + LEAVES, ids=lambda path: path.stem)
+def test_evaluators_ask_no_question(path):
+    """Whether the test images have annotations is for `choose_data` to know, not for each leaf."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = [
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.IfExp)
+        for target in node.targets
+    ]
+    assert names == []
+    assert not any(isinstance(node, ast.If) for node in tree.body)
+
+
+def test_meta_keys_stand_in_one_file():
+    files = [path.name for path in BASES + LEAVES if '"scale_factor"' in path.read_text("utf-8")]
+    assert files == ["cell_data.py"]
 
 
 @pytest.mark.parametrize("path", CELL, ids=lambda path: path.stem)

@@ -19,7 +19,7 @@ from cellseg_mmdet.engine.config import enable_tta, keep_soft_masks
 from cellseg_mmdet.fusion import FusionOptions
 from cellseg_mmdet.fusion.dumps import fuse_dumps
 from cellseg_mmdet.models import UNetInstance
-from cellseg_mmdet.predictions import ImagePrediction, load_predictions
+from cellseg_mmdet.structures import ImagePrediction, load_predictions
 from tests.configs.leaves import CONFIGS, LAYOUTS, LEAVES, PIPELINE_OF, SIZE, data_of, load
 
 SMALL_MASK_RCNN = CONFIGS / "mask_rcnn/mask-rcnn_r18_fpn_cpu_dsb2018.py"
@@ -49,6 +49,7 @@ def parts_for_masks(model: nn.Module) -> tuple[set[str], nn.Parameter]:
     return {"loss_mask"}, model.roi_head.mask_head.convs[0].conv.weight
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", LEAVES, ids=lambda path: path.stem)
 def test_takes_a_training_step_and_a_test_step(path, root, tmp_path, monkeypatch):
     monkeypatch.chdir(root)
@@ -111,6 +112,7 @@ def predict_views(path: Path, weights: dict[str, torch.Tensor], out: Path) -> Im
     return prediction
 
 
+@pytest.mark.slow
 def test_views_and_soft_masks_of_both_kinds_of_models_fuse(root, tmp_path, monkeypatch):
     monkeypatch.chdir(root)
     dumps = mask_rcnn_dump, unet_dump = tmp_path / "mask_rcnn.pkl", tmp_path / "unet.pkl"

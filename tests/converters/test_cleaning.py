@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cellseg_mmdet.converters.cleaning import Cleaning, clean_masks
+from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.masks import Runs
 
 HEIGHT, WIDTH = 20, 30
@@ -122,7 +123,7 @@ def test_no_instance() -> None:
     "switch", ["fill_holes", "min-area", "min-area=0", "min-area=x", "fill-holes=2", "shrink"]
 )
 def test_unknown_switches_are_refused(switch: str) -> None:
-    with pytest.raises(ValueError, match="--clean"):
+    with pytest.raises(UsageError, match="--clean"):
         Cleaning.from_switches([switch])
 
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.converters.splits import assign_folds
+from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.structures import ImageRecord
 
 
 def image(cell_type: str = "cort", group: str | None = None) -> ImageRecord:
@@ -51,5 +52,5 @@ def test_seed_decides() -> None:
 )
 def test_impossible_splits(num_folds: int, message: str) -> None:
     records = [image(group="a"), image(group="a"), image(group="b"), image(group="b")]
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message):
         assign_folds(records, num_folds)

@@ -11,6 +11,7 @@ from mmengine.registry import init_default_scope
 from pycocotools import mask as coco_mask
 
 import cellseg_mmdet.datasets  # noqa: F401  registers CellDataset
+from cellseg_mmdet.errors import CellsegError, DataError, UsageError
 
 HEIGHT, WIDTH = 20, 30
 CLASSES = ("astro", "cort", "shsy5y")
@@ -194,7 +195,7 @@ def test_our_loader_reads_both_formats_whatever_poly2mask(root, ann_file, poly2m
 
 def test_our_loader_needs_masks_too(root):
     edit_coco(root, lambda content: content["annotations"][2].pop("segmentation"))
-    with pytest.raises(ValueError, match=r"b\.png has no mask"):
+    with pytest.raises(UsageError, match=r"b\.png has no mask"):
         build(root, pipeline=[LOAD_MASKS[0], {"type": "LoadRoIAnnotations", "with_mask": True}])
 
 
@@ -245,12 +246,12 @@ class TestRefusesAtStart:
     @pytest.mark.parametrize("ann_file", ["coco.json", "mmdet.pkl"])
     def test_other_classes(self, root, classes, ann_file):
         with pytest.raises(
-            ValueError, match=r"'astro', 'cort', 'shsy5y'.*num_classes=3.*single_class='cell'"
+            UsageError, match=r"'astro', 'cort', 'shsy5y'.*num_classes=3.*single_class='cell'"
         ):
             build(root, metainfo={"classes": classes}, ann_file=ann_file)
 
     def test_classes_beside_a_single_class(self, root):
-        with pytest.raises(ValueError, match=r"classes=\('cell',\)"):
+        with pytest.raises(UsageError, match=r"classes=\('cell',\)"):
             build(root, single_class="cell")
 
     def test_missing_images(self, root):
@@ -272,37 +273,39 @@ class TestRefusesAtStart:
 
     def test_no_instances_left(self, root):
         with pytest.raises(
-            ValueError, match=r"no instance is left.*2 images 0 passed.*'min_size': 21"
+            UsageError, match=r"no instance is left.*2 images 0 passed.*'min_size': 21"
         ):
             build(root, filter_cfg={"min_size": HEIGHT + 1})
 
     def test_nothing_but_ignored_instances(self, root):
         edit_coco(root, lambda content: [a.update(iscrowd=1) for a in content["annotations"]])
-        with pytest.raises(ValueError, match="no instance is left"):
+        with pytest.raises(UsageError, match="no instance is left"):
             build(root)
 
     def test_rle_where_the_pipeline_takes_polygons_only(self, root):
         polygons = [LOAD_MASKS[0], {**LOAD_MASKS[1], "poly2mask": False}, LOAD_MASKS[2]]
-        with pytest.raises(ValueError, match=r"a\.png.*LoadRoIAnnotations, or set poly2mask=True"):
+        with pytest.raises(UsageError, match=r"a\.png.*LoadRoIAnnotations, or set poly2mask=True"):
             build(root, pipeline=polygons)
 
     def test_instances_without_masks(self, root):
         edit_coco(root, lambda content: content["annotations"][2].pop("segmentation"))
-        with pytest.raises(ValueError, match=r"b\.png has no mask"):
+        with pytest.raises(UsageError, match=r"b\.png has no mask"):
             build(root)
         assert len(build(root, pipeline=[])) == 2
 
     def test_masks_of_another_size(self, root):
         edit_coco(root, lambda content: content["images"][0].update(height=WIDTH, width=HEIGHT))
         with pytest.raises(
-            ValueError, match=r"a\.png has a mask of \(height, width\) \(20, 30\).*\(30, 20\)"
+            UsageError, match=r"a\.png has a mask of \(height, width\) \(20, 30\).*\(30, 20\)"
         ):
             build(root)
 
     @pytest.mark.parametrize(
         ("name", "content", "message"),
         [
-            pytest.param("x.csv", b"", r"format '\.csv', allowed are", id="another suffix"),
+            pytest.param(
+                "x.csv", b"", r"x\.csv: annotation files end with \.json", id="another suffix"
+            ),
             pytest.param("x.json", b"{", r"x\.json is not valid JSON", id="damaged json"),
             pytest.param("x.json", b"[]", "no 'images'", id="json that is not COCO"),
             pytest.param(
@@ -325,7 +328,7 @@ class TestRefusesAtStart:
     )
     def test_files_it_cannot_read(self, root, name, content, message):
         (root / name).write_bytes(content)
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(CellsegError, match=message):
             build(root, ann_file=name)
 
     @pytest.mark.parametrize(
@@ -333,18 +336,18 @@ class TestRefusesAtStart:
     )
     def test_annotations_of_nothing(self, root, key, message):
         edit_coco(root, lambda content: content["annotations"][1].update({key: 7}))
-        with pytest.raises(ValueError, match=rf"annotation 2 .*{message}"):
+        with pytest.raises(DataError, match=rf"annotation 2 .*{message}"):
             build(root)
 
     def test_labels_without_a_class(self, root):
         content = mmdet_file()
         content["data_list"][1]["instances"][0]["bbox_label"] = 3
         (root / "mmdet.pkl").write_bytes(pickle.dumps(content))
-        with pytest.raises(ValueError, match=r"b\.png.*bbox_label 3, allowed are 0 to 2"):
+        with pytest.raises(DataError, match=r"b\.png.*bbox_label 3, allowed are 0 to 2"):
             build(root, ann_file="mmdet.pkl")
 
     def test_training_without_annotations(self, root):
-        with pytest.raises(ValueError, match="ann_file to train"):
+        with pytest.raises(UsageError, match="ann_file to train"):
             build(root, ann_file="")
 
 

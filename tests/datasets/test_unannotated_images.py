@@ -9,6 +9,7 @@ from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope
 
 import cellseg_mmdet.datasets  # noqa: F401  registers CellDataset
+from cellseg_mmdet.errors import UsageError
 
 CLASSES = ("astro", "cort", "shsy5y")
 PIPELINE = [
@@ -66,5 +67,5 @@ def test_a_missing_or_empty_folder_is_refused(tmp_path):
     with pytest.raises(NotADirectoryError, match="test"):
         build(tmp_path)
     (tmp_path / "test").mkdir()
-    with pytest.raises(ValueError, match="no image in it"):
+    with pytest.raises(UsageError, match="no image in it"):
         build(tmp_path)

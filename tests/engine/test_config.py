@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+import cellseg_mmdet.models  # noqa: F401  # registers the mask heads
 from cellseg_mmdet.engine import commands
 from cellseg_mmdet.engine.config import (
     enable_tta,
@@ -310,5 +311,5 @@ def test_tta_needs_its_model_and_its_views(config_file: Path, missing: str):
     parts = {"tta_model": {"type": "CellTTAModel"}, "tta_pipeline": [{"type": "TestTimeAug"}]}
     cfg = load_config(config_file, {key: parts[key] for key in parts if key != missing})
 
-    with pytest.raises(UsageError, match=rf"--tta needs {missing}, .*small\.py .*tta\.py"):
+    with pytest.raises(UsageError, match=rf"--tta needs {missing}, .*small\.py .*cell_data\.py"):
         enable_tta(cfg)

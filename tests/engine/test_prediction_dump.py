@@ -13,10 +13,10 @@ from mmengine.logging import MMLogger
 from pycocotools import mask as coco_mask
 
 from cellseg_mmdet.engine.prediction_dump import DumpPredictions, check_output
-from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.errors import ConfigError, UsageError
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.masks.encoded import EncodedMasks
-from cellseg_mmdet.predictions import load_predictions
+from cellseg_mmdet.structures import load_predictions
 
 
 def prediction(img_id: int) -> dict:
@@ -130,7 +130,7 @@ def test_an_incomplete_dump_is_not_written(tmp_path: Path, ids: list[int], messa
     dump = DumpPredictions(str(out))
     dump.process({}, [prediction(img_id) for img_id in ids])
 
-    with pytest.raises(RuntimeError, match=rf"preds\.pkl was not written: .*{message}"):
+    with pytest.raises(ConfigError, match=rf"preds\.pkl was not written: .*{message}"):
         dump.evaluate(3)
 
     assert out.read_bytes() == b"the last run"

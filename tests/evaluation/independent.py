@@ -9,8 +9,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from scipy.optimize import linear_sum_assignment
 
-from cellseg_mmdet.converters.records import ImageRecord
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord
 
 
 def dense_scores(predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:

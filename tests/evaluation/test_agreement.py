@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 
-from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.evaluation import MetricOptions, score_predictions
 from cellseg_mmdet.evaluation.image_metric import IMAGE_METRICS, ImagePair
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.predictions import ImagePrediction, from_records
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord, from_records
 from tests.evaluation.independent import dense_scores, pycocotools_ap
 from tests.evaluation.scenes import bitmaps_of, jittered_scenes, runs_of, worsened
 

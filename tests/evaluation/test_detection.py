@@ -5,11 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.evaluation.detection import F1, CountError
 from cellseg_mmdet.evaluation.image_metric import ImageMetric, ImagePair, MetricOptions
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.predictions import from_records
+from cellseg_mmdet.structures import ImageRecord, from_records
 from tests.evaluation.scenes import HEIGHT, WIDTH, columns
 
 

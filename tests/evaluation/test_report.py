@@ -8,13 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.evaluation import MetricOptions
-from cellseg_mmdet.evaluation.report import MASK_METRICS, Report, evaluate
+from cellseg_mmdet.evaluation.image_metric import (
+    IMAGE_METRICS,
+    mean_over_images,
+    metric_names,
+    score_texts,
+)
+from cellseg_mmdet.evaluation.report import Report, evaluate
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.postprocess import build_pipeline
-from cellseg_mmdet.predictions import from_records
+from cellseg_mmdet.structures import ImageRecord, from_records
 
 CLASSES = ("astro", "cort")
 SCORES = (
@@ -124,7 +129,7 @@ def test_the_table(report: Report) -> None:
 
 
 def test_without_scores_there_is_no_average_precision(tmp_path: Path) -> None:
-    report = evaluate(from_records(RECORDS), RECORDS, metrics=MASK_METRICS)
+    report = evaluate(from_records(RECORDS), RECORDS, metrics=metric_names(needing_scores=False))
     assert report.overall["kaggle_map"] == report.overall["pq"] == 1
     for scores in (report.overall, report.per_type["cort"]):
         assert scores["segm_AP"] is scores["segm_AP50"] is scores["bbox_AP"] is None
@@ -133,3 +138,20 @@ def test_without_scores_there_is_no_average_precision(tmp_path: Path) -> None:
     assert ",,," in (tmp_path / "report.csv").read_text()
     report.write(tmp_path / "report.json")
     assert json.loads((tmp_path / "report.json").read_text())["overall"]["bbox_AP"] is None
+
+
+def test_every_score_of_a_table_has_its_text_in_the_order_of_tables() -> None:
+    metrics = [IMAGE_METRICS.get(name)(MetricOptions(classes=("a",))) for name in metric_names()]
+    assert metric_names()[0] == "kaggle_map"
+    assert [metric.rank for metric in metrics] == sorted(metric.rank for metric in metrics)
+    assert list(score_texts()) == [name for metric in metrics for name in metric.texts]
+    report = evaluate(from_records(RECORDS), RECORDS, options=MetricOptions(single_class="cell"))
+    assert score_texts().keys() <= report.overall.keys()
+
+
+def test_a_new_metric_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(IMAGE_METRICS, "_parts", dict(IMAGE_METRICS._parts))
+    mean_over_images("pairs", "Pairs", "cells that meet")(lambda overlaps: len(overlaps.pairs))
+    report = evaluate(from_records(RECORDS), RECORDS, metrics=metric_names(needing_scores=False))
+    assert report.overall["pairs"] is not None
+    assert list(score_texts())[-1] == "pairs"

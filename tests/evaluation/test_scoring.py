@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.errors import ConfigError, DataError
 from cellseg_mmdet.evaluation import MetricOptions, format_scores, score_predictions
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.postprocess import build_pipeline
-from cellseg_mmdet.predictions import ImagePrediction, from_records
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord, from_records
 from tests.evaluation.independent import pycocotools_ap
 
 CLASSES = ("astro", "cort")
@@ -58,12 +58,14 @@ def test_final_instances_are_scored() -> None:
 def test_other_images_are_an_error(
     predicted: list[ImageRecord], annotated: list[ImageRecord], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(DataError, match=message):
         score_predictions(from_records(predicted, CLASSES), annotated)
 
 
 def test_an_unknown_metric_is_an_error() -> None:
-    with pytest.raises(ValueError, match="unknown metric 'mAP'; there are aji, aji_plus, coco_ap,"):
+    with pytest.raises(
+        ConfigError, match="unknown metric 'mAP'; there are aji, aji_plus, coco_ap,"
+    ):
         score_predictions([], [], metrics=["mAP"])
 
 
@@ -165,9 +167,9 @@ def test_coco_ap_without_predictions_or_cells() -> None:
 
 
 def test_coco_ap_needs_the_classes() -> None:
-    with pytest.raises(ValueError, match="coco_ap needs the class names"):
+    with pytest.raises(DataError, match="coco_ap needs the class names"):
         score_predictions([], [], metrics=["coco_ap"])
-    with pytest.raises(ValueError, match=r"a.png has cells of \['cort'\]; the classes are"):
+    with pytest.raises(DataError, match=r"a.png has cells of \['cort'\]; the classes are"):
         score_predictions(
             from_records(RECORDS[:1]),
             RECORDS[:1],
@@ -175,7 +177,7 @@ def test_coco_ap_needs_the_classes() -> None:
             options=MetricOptions(("neuron",)),
         )
     of_another_model = replace(from_records(RECORDS[:1])[0], labels=np.array([0, 2]))
-    with pytest.raises(ValueError, match="a: label 2 is predicted, but there are 2 classes"):
+    with pytest.raises(DataError, match="a: label 2 is predicted, but there are 2 classes"):
         score_predictions(
             [of_another_model], RECORDS[:1], metrics=["coco_ap"], options=MetricOptions(CLASSES)
         )
@@ -186,9 +188,8 @@ def test_all_of_it_runs_without_torch() -> None:
 import sys
 import numpy as np
 import cellseg_mmdet.evaluation, cellseg_mmdet.export, cellseg_mmdet.postprocess
-from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.predictions import from_records
+from cellseg_mmdet.structures import ImageRecord, from_records
 records = [ImageRecord("a.png", 1, 2, Runs.from_label_map(np.array([[1, 0]])), ("cell",))]
 scores = cellseg_mmdet.evaluation.score_predictions(
     from_records(records),

@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from cellseg_mmdet.errors import CellsegError
 from cellseg_mmdet.export import Fault, check_submission, write_submission
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 
 VALID = ["id,predicted", "a,1 2 7 1", "a,3 1", "b,"]
 
@@ -229,7 +230,7 @@ def test_a_fault_as_text() -> None:
 @pytest.mark.parametrize("name", ["no_such_folder", "empty"])
 def test_a_folder_without_images_is_an_error(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises((NotADirectoryError, ValueError), match=name):
+    with pytest.raises((NotADirectoryError, CellsegError), match=name):
         check_submission(tmp_path / "s.csv", tmp_path / name, "sartorius")
 
 

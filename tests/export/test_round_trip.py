@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from cellseg_mmdet.converters.annotations import read_annotations, write_annotations
-from cellseg_mmdet.converters.dsb2018 import read_dsb2018
+from cellseg_mmdet.annotations.files import read_annotations, write_annotations
+from cellseg_mmdet.converters.readers.dsb2018 import read_dsb2018
 from cellseg_mmdet.export import check_submission, write_submission
-from cellseg_mmdet.predictions import from_records
+from cellseg_mmdet.structures import from_records
 
 # Any pixels: nuclei in pieces, with holes, over the border; no side is as long as the other in most.
 label_maps = arrays(

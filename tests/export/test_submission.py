@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cellseg_mmdet.errors import ConfigError, DataError
 from cellseg_mmdet.export import (
     check_submission,
     to_coco_results,
@@ -13,7 +14,7 @@ from cellseg_mmdet.export import (
     write_submission,
 )
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 
 # Rows:     1  2  3  4          Columns:  1  3  5  7
 #           5  6  7  8                    2  4  6  8
@@ -71,16 +72,16 @@ def test_names_are_quoted_where_csv_needs_it(tmp_path: Path) -> None:
 def test_an_image_that_comes_twice_is_an_error_and_nothing_is_written(tmp_path: Path) -> None:
     path = tmp_path / "submission.csv"
     path.write_text("before")
-    with pytest.raises(ValueError, match="image 'a' comes twice"):
+    with pytest.raises(DataError, match="image 'a' comes twice"):
         write_submission(path, [prediction("a"), prediction("a")], "sartorius")
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_unknown_format_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="'tiff'; there are dsb2018, sartorius"):
+    with pytest.raises(ConfigError, match="'tiff'; there are dsb2018, sartorius"):
         write_submission(tmp_path / "s.csv", [], "tiff")
-    with pytest.raises(ValueError, match="'tiff'; there are dsb2018, sartorius"):
+    with pytest.raises(ConfigError, match="'tiff'; there are dsb2018, sartorius"):
         check_submission(tmp_path / "s.csv", tmp_path, "tiff")
 
 

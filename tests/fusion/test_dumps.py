@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from cellseg_mmdet.errors import DataError, UsageError
 from cellseg_mmdet.fusion import Detections, FusionOptions
 from cellseg_mmdet.fusion.dumps import fuse_dumps
-from cellseg_mmdet.predictions import load_predictions
+from cellseg_mmdet.structures import load_predictions
 from tests.fusion.scenes import HEIGHT, WIDTH, draw_detections, jittered, with_masks
 
 
@@ -127,7 +128,7 @@ def test_dumps_without_soft_masks_vote(scenes: list[tuple[Detections, Detections
 def test_dumps_of_different_folds(scenes: list[tuple[Detections, Detections]]) -> None:
     first = dump("a.pkl", [entry(0, scenes[0][0]), entry(1, scenes[1][0])])
     second = dump("b.pkl", [entry(1, scenes[1][1]), entry(2, scenes[2][1])])
-    with pytest.raises(ValueError, match=r"a.pkl lacks 1 of the 2 images of b.pkl: 2.tif; .*union"):
+    with pytest.raises(DataError, match=r"a.pkl lacks 1 of the 2 images of b.pkl: 2.tif; .*union"):
         fuse_dumps([first, second], "fused.pkl")
     assert not Path("fused.pkl").exists()
 
@@ -158,14 +159,14 @@ def test_other_sizes_are_an_error(scenes: list[tuple[Detections, Detections]]) -
     first = dump("a.pkl", [entry(0, scenes[0][0])])
     other = entry(0, scenes[1][0]) | {"ori_shape": (20, 30)}
     second = dump("b.pkl", [other])
-    with pytest.raises(ValueError, match=r"image 0.tif has 40 x 60 .* a.pkl, 20 x 30 in b.pkl"):
+    with pytest.raises(DataError, match=r"image 0.tif has 40 x 60 .* a.pkl, 20 x 30 in b.pkl"):
         fuse_dumps([first, second], "fused.pkl")
 
 
 def test_labels_beyond_the_classes_are_an_error(dumps: tuple[str, str]) -> None:
     fuse_dumps(dumps, "fused.pkl", classes=("astro", "cort", "shsy5y"))
     with pytest.raises(
-        ValueError, match=r"a.pkl: image 0.tif: instance \d+ has label [12]; .* 1 class.*: cell"
+        DataError, match=r"a.pkl: image 0.tif: instance \d+ has label [12]; .* 1 class.*: cell"
     ):
         fuse_dumps(dumps, "fused.pkl", classes=("cell",))
 
@@ -174,11 +175,11 @@ def test_labels_beyond_the_classes_are_an_error(dumps: tuple[str, str]) -> None:
 def test_a_dump_that_is_cut_off_is_an_error(dumps: tuple[str, str], cut: int) -> None:
     Path("b.pkl").write_bytes(Path("b.pkl").read_bytes()[:cut])
     Path("fused.pkl").write_text("of before")
-    with pytest.raises(ValueError, match=r"b\.pkl"):
+    with pytest.raises(DataError, match=r"b\.pkl"):
         fuse_dumps(dumps, "fused.pkl")
     assert Path("fused.pkl").read_text() == "of before"
 
 
 def test_weights_are_checked_before_anything_is_read() -> None:
-    with pytest.raises(ValueError, match="one each is needed for 1 source"):
+    with pytest.raises(UsageError, match="one each is needed for 1 source"):
         fuse_dumps(["no.pkl"], "fused.pkl", weights=[1, 2], options=FusionOptions("nms"))

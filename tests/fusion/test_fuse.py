@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cellseg_mmdet.errors import CellsegError, UsageError
 from cellseg_mmdet.fusion import Detections, FusionOptions, fuse, paste_soft_masks
 from cellseg_mmdet.fusion.fuse import Method
 from cellseg_mmdet.masks import Runs
@@ -151,7 +152,7 @@ def test_sources_that_found_nothing(method: Method) -> None:
     ],
 )
 def test_options_out_of_range(options: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message):
         FusionOptions(**options)
 
 
@@ -164,7 +165,7 @@ def test_options_out_of_range(options: dict[str, object], message: str) -> None:
     ],
 )
 def test_weights_that_do_not_fit(weights: list[float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((CellsegError, ValueError), match=message):
         fuse([found([], [])] * 2, weights, WBF)
 
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
+from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.images import Image, ImageKey, PlaneSelection, open_image, read_image
 from cellseg_mmdet.images.histogram import Histogram
 from cellseg_mmdet.images.intensity import (
@@ -263,7 +264,7 @@ def test_noise_is_that_of_the_pixels() -> None:
     ],
 )
 def test_faults_in_a_config(config: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         build_intensity(config)
 
 

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
+from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.images import Image, ImageError, find_images
 from cellseg_mmdet.images.intensity import to_bgr8
 from cellseg_mmdet.inference import infer_images
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.postprocess import build_pipeline
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 
 
 class BrightPatches:
@@ -165,6 +166,6 @@ def test_no_readable_image_is_an_error_even_when_skipping(tmp_path: Path) -> Non
 
 def test_unknown_format_is_found_before_predicting(folder: Path, tmp_path: Path) -> None:
     model = BrightPatches()
-    with pytest.raises(ValueError, match="sartorius"):
+    with pytest.raises(ConfigError, match="sartorius"):
         infer_images(model, find_images([folder]), tmp_path / "out", submission_format="excel")
     assert model.batches == []

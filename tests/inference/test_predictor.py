@@ -16,7 +16,7 @@ from cellseg_mmdet.errors import CheckpointError, UnsafeCheckpointError, UsageEr
 from cellseg_mmdet.images import read_image
 from cellseg_mmdet.inference import Predictor
 from cellseg_mmdet.inference.predictor import array_pipeline
-from cellseg_mmdet.predictions import ImagePrediction, from_dump_entry
+from cellseg_mmdet.structures import ImagePrediction, from_dump_entry
 
 CONFIG = Path(__file__).parents[2] / "configs/mask_rcnn/mask-rcnn_r18_fpn_demo_synthetic.py"
 CLASSES = ("one", "two", "three")
@@ -93,6 +93,7 @@ def test_batch_gives_what_single_images_give(predictor: Predictor, image_file: P
         assert_same(together, predictor.predict({name: pixels})[0])
 
 
+@pytest.mark.slow
 def test_views_are_merged_to_what_one_finds(checkpoint: Path, image_file: Path) -> None:
     def tta_of(*flips: float) -> dict[str, object]:
         resize = [{"type": "Resize", "scale_factor": 1.5}]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from cellseg_mmdet.errors import MaskError
 from cellseg_mmdet.masks.rle_strings import parse_rle_string, parse_rle_strings
 
 NUM_PIXELS = 20
@@ -24,7 +25,7 @@ NUM_PIXELS = 20
     ],
 )
 def test_malformed_strings_name_pair_and_cause(text: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(MaskError, match=message):
         parse_rle_string(text, NUM_PIXELS)
 
 
@@ -40,7 +41,7 @@ def test_white_space_and_touching_runs_are_fine() -> None:
 
 
 def test_the_instance_is_named() -> None:
-    with pytest.raises(ValueError, match="instance 2: pair 1"):
+    with pytest.raises(MaskError, match="instance 2: pair 1"):
         parse_rle_strings(["1 1", "", "0 1"], NUM_PIXELS)
 
 

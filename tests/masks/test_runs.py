@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco_mask
 
+from cellseg_mmdet.errors import MaskError
 from cellseg_mmdet.masks import Runs
 
 sides = st.integers(1, 12)
@@ -185,7 +186,7 @@ def test_large_image_uses_counts_of_many_digits() -> None:
 )
 def test_malformed_coco_rle(rle: dict, message: str) -> None:
     good = {"size": [2, 3], "counts": b"6"}
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises(MaskError, match=message) as error:
         Runs.from_coco([good, rle], 2, 3)
     if "counts" in str(error.value):
         assert "instance" in str(error.value)
@@ -206,7 +207,7 @@ def test_size_is_needed_without_rles() -> None:
     ids=["dimensions", "floats", "negative"],
 )
 def test_what_is_no_label_map(array: np.ndarray, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(MaskError, match=message):
         Runs.from_label_map(array)
 
 

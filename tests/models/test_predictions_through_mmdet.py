@@ -16,14 +16,13 @@ from mmengine.config import ConfigDict
 from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 
-from cellseg_mmdet.converters.annotations import write_annotations
-from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.annotations.files import write_annotations
 from cellseg_mmdet.engine import DumpPredictions
-from cellseg_mmdet.evaluation.cell_metric import CellMetric
+from cellseg_mmdet.engine.cell_metric import CellMetric
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.masks.encoded import EncodedMasks
 from cellseg_mmdet.models import CellTTAModel, RoIFCNMaskHead, RoIHTCMaskHead
-from cellseg_mmdet.predictions import from_dump_entry
+from cellseg_mmdet.structures import ImageRecord, from_dump_entry
 
 pytestmark = pytest.mark.filterwarnings("ignore:To copy construct from a tensor")
 

@@ -24,9 +24,9 @@ import cellseg_mmdet.datasets  # noqa: F401  registers RandomRotate90
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.models import CellTTAModel, RoIFCNMaskHead
 from cellseg_mmdet.models.tta import in_image
-from cellseg_mmdet.predictions import ImagePrediction, from_dump_entry
+from cellseg_mmdet.structures import ImagePrediction, from_dump_entry
 
-CONFIG = Path(__file__).parents[2] / "configs/_base_/tta.py"
+CONFIG = Path(__file__).parents[2] / "configs/_base_/parts/cell_data.py"
 HEIGHT, WIDTH = 60, 90
 SIDE = 14  # rows and columns of a predicted mask
 HEAD = dict(num_convs=0, in_channels=1, conv_out_channels=1, num_classes=2)
@@ -351,5 +351,5 @@ def test_a_head_that_keeps_no_probabilities_is_an_error() -> None:
 
 @pytest.mark.parametrize("iou_thr", [-0.1, 1.0])
 def test_an_overlap_out_of_range_is_an_error(iou_thr: float) -> None:
-    with pytest.raises(ValueError, match="iou_thr"):
+    with pytest.raises(UsageError, match="iou_thr"):
         MODELS.build(dict(type="CellTTAModel", iou_thr=iou_thr, module=Finder()))

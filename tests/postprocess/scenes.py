@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 
 CLASSES = ("astro", "cort", "shsy5y")
 HEIGHT, WIDTH = 8, 11

@@ -5,7 +5,7 @@ from hypothesis import given
 
 from cellseg_mmdet.postprocess import build_pipeline
 from cellseg_mmdet.postprocess.vote_cell_type import VoteCellType
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 from tests.postprocess.scenes import CLASSES, columns, kept, numbered, predict, predictions
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellseg_mmdet.postprocess.from_config import class_names, pipeline_from_config
+from cellseg_mmdet.config_content import class_names
+from cellseg_mmdet.errors import ConfigError
+from cellseg_mmdet.postprocess.from_config import pipeline_from_config
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -32,12 +34,12 @@ postprocess = [
 
 
 def test_a_config_without_a_list_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"config.py has no list `postprocess`"):
+    with pytest.raises(ConfigError, match=r"config.py has no list `postprocess`"):
         pipeline_from_config(write(tmp_path, "model = dict()\n"))
 
 
 def test_an_error_names_the_config(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"config.py: postprocess\[0\]: unknown .* 'Blur'"):
+    with pytest.raises(ConfigError, match=r"config.py: postprocess\[0\]: unknown .* 'Blur'"):
         pipeline_from_config(write(tmp_path, 'postprocess = [dict(type="Blur")]\n'))
 
 

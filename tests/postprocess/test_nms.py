@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cellseg_mmdet.masks import shared
 from cellseg_mmdet.postprocess.nms import MEASURES, NMS, BoxNMS, MaskNMS
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 from tests.postprocess.scenes import (
     CLASSES,
     HEIGHT,

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.postprocess import STEPS, build_pipeline
 from cellseg_mmdet.postprocess.parameters import PerClass, Tunable
 
@@ -40,7 +41,7 @@ def test_values_per_class(value: Any, expected: list[int]) -> None:
     ],
 )
 def test_wrong_values_per_class(value: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         PerClass("x", value, CLASSES, low=0)
 
 
@@ -61,5 +62,5 @@ def test_a_tunable_parameter_takes_its_range_as_a_number_and_per_class(
     for value in values:
         build_pipeline([{"type": name, parameter.name: value}], CLASSES)
     if parameter.integer:
-        with pytest.raises(ValueError, match="must be an integer"):
+        with pytest.raises(ConfigError, match="must be an integer"):
             build_pipeline([{"type": name, parameter.name: parameter.low + 0.5}], CLASSES)

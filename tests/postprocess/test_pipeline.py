@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.postprocess import STEPS, build_pipeline
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 
 CLASSES = ("astro", "cort")
 
@@ -122,18 +123,20 @@ def test_everything_of_an_instance_is_kept_together() -> None:
     ],
 )
 def test_a_wrong_step_is_an_error(step: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises(ConfigError, match=message) as caught:
         build_pipeline([dict(type="MinArea", min_area_px=1), step], CLASSES)
     assert str(caught.value).startswith("postprocess[1]")
 
 
 def test_values_per_class_need_the_classes() -> None:
-    with pytest.raises(ValueError, match="class names are not known"):
+    with pytest.raises(ConfigError, match="class names are not known"):
         build_pipeline([dict(type="MinArea", min_area_px=dict(astro=1))])
 
 
 def test_predictions_of_other_classes_are_an_error() -> None:
-    with pytest.raises(ValueError, match=r"a: labels from 0 to 2 .* 2 classes \('astro', 'cort'\)"):
+    with pytest.raises(
+        ConfigError, match=r"a: labels from 0 to 2 .* 2 classes \('astro', 'cort'\)"
+    ):
         build_pipeline([], CLASSES)(prediction([0.5, 0.5], [0, 2]))
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellseg_mmdet.postprocess.remove_overlaps import RULES, RemoveOverlaps
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 from tests.postprocess.scenes import (
     CLASSES,
     HEIGHT,

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.postprocess.rescore import Rescore
 from tests.postprocess.scenes import columns, predict
 
@@ -17,5 +18,5 @@ def test_a_score_is_multiplied_by_that_of_the_mask() -> None:
 
 
 def test_predictions_without_mask_scores_are_an_error() -> None:
-    with pytest.raises(ValueError, match=r"a: Rescore needs the probabilities .* UNetInstance do"):
+    with pytest.raises(ConfigError, match=r"a: Rescore needs the probabilities .* UNetInstance do"):
         Rescore()(predict(columns((0, 2))))

@@ -12,7 +12,7 @@ from cellseg_mmdet.postprocess import smooth
 from cellseg_mmdet.postprocess.fill_holes import FillHoles
 from cellseg_mmdet.postprocess.largest_component import LargestComponent
 from cellseg_mmdet.postprocess.smooth import Smooth
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 from tests.postprocess.scenes import (
     CLASSES,
     bitmaps_of,

@@ -217,6 +217,9 @@ class TinyRun:
             torch.set_num_threads(1)
             try:
                 runpy.run_path(str(TOOLS / f"{name}.py"), run_name="__main__")
+            except SystemExit as end:
+                if end.code:
+                    raise
             finally:
                 torch.set_num_threads(threads)
 

@@ -10,6 +10,7 @@ from mmdet.registry import TRANSFORMS
 from mmdet.structures.mask import BitmapMasks
 
 from cellseg_mmdet.engine import load_config
+from cellseg_mmdet.errors import CellsegError
 from cellseg_mmdet.inference.training_samples import (
     annotated_images,
     build_training_set,
@@ -17,7 +18,7 @@ from cellseg_mmdet.inference.training_samples import (
     spread,
     to_sample,
 )
-from tests.visualization.pages import check_page
+from tests.visualization.checked_page import check_page
 
 TOOL = Path(__file__).parents[2] / "tools/browse_dataset.py"
 ROI_MASKS = {"train_dataloader.dataset.pipeline.1.type": "LoadRoIAnnotations"}
@@ -103,6 +104,7 @@ def test_same_seed_gives_the_same_samples(tiny_run) -> None:
     assert (once != other).any()
 
 
+@pytest.mark.slow
 def test_annotations_of_wrapped_and_joined_data_sets(tiny_run) -> None:
     plain = training_set(tiny_run)
     records = annotated_images(plain)
@@ -118,5 +120,5 @@ def test_annotations_of_wrapped_and_joined_data_sets(tiny_run) -> None:
 
 
 def test_pipeline_that_gives_something_else_is_refused() -> None:
-    with pytest.raises(ValueError, match="must end with PackDetInputs"):
+    with pytest.raises(CellsegError, match="must end with PackDetInputs"):
         to_sample({"img": np.zeros((2, 2))})

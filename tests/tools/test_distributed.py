@@ -56,6 +56,7 @@ def metrics_in(work_dir: Path) -> dict[str, float]:
     return {key: value for key, value in metrics.items() if key.startswith("coco/")}
 
 
+@pytest.mark.slow
 def test_each_training_image_is_seen_once_an_epoch(tiny_run, two):
     seen = tiny_run.seen()
 
@@ -64,6 +65,7 @@ def test_each_training_image_is_seen_once_an_epoch(tiny_run, two):
     assert sorted(seen["2_0"]["ids"] + seen["2_1"]["ids"]) == list(range(1, 9))
 
 
+@pytest.mark.slow
 def test_both_processes_end_with_the_same_weights(tiny_run, two):
     seen = tiny_run.seen()
 
@@ -71,6 +73,7 @@ def test_both_processes_end_with_the_same_weights(tiny_run, two):
     assert seen["2_0"]["weights"] != seen["1_0"]["weights"]
 
 
+@pytest.mark.slow
 def test_each_test_image_is_predicted_once_and_alike(tiny_run, one, two):
     expected = pickle.loads((one / "one.pkl").read_bytes())
     found = pickle.loads((two / "two.pkl").read_bytes())
@@ -84,6 +87,7 @@ def test_each_test_image_is_predicted_once_and_alike(tiny_run, one, two):
         assert a["pred_instances"]["masks"] == b["pred_instances"]["masks"]
 
 
+@pytest.mark.slow
 def test_the_metric_is_that_of_one_process(one, two):
     expected = metrics_in(one / "one test")
 

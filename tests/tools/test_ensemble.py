@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cellseg_mmdet.converters.annotations import write_annotations
-from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.annotations.files import write_annotations
+from cellseg_mmdet.errors import CellsegError
 from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.structures import ImageRecord
 
 TOOLS = Path(__file__).parents[2] / "tools"
 CELLS = Runs.from_label_map(np.array([[1, 1, 0, 2], [1, 1, 0, 2]]))
@@ -120,7 +121,7 @@ def test_what_does_not_fit_is_an_error(args: list[str], message: str) -> None:
     entries = predict({"p": [(0, 0.5)], "q": []})
     entries[0]["pred_instances"]["labels"][:] = 2
     Path("labels.pkl").write_bytes(pickle.dumps(entries))
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
+    with pytest.raises((CellsegError, FileNotFoundError), match=message):
         run("ensemble.py", *args, "--out", "fused.pkl")
 
 

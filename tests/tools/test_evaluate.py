@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from cellseg_mmdet.converters.annotations import write_annotations
-from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.annotations.files import write_annotations
+from cellseg_mmdet.errors import CellsegError
 from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.structures import ImageRecord
 
 TOOL = Path(__file__).parents[2] / "tools/evaluate.py"
 CELLS = Runs.from_label_map(np.array([[1, 1, 0, 2], [1, 1, 0, 2]]))
@@ -155,14 +156,14 @@ def test_two_submissions() -> None:
 )
 def test_faults_of_a_dump(content: bytes, message: str) -> None:
     Path("bad.pkl").write_bytes(content)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(CellsegError, match=message):
         evaluate("bad.pkl", "--ann", "val.json", "--config", "config.py")
     assert not Path("report.json").exists()
 
 
 def test_other_classes_without_postprocessing() -> None:
     Path("bad.pkl").write_bytes(pickle.dumps(dump(label=2)))
-    with pytest.raises(ValueError, match="a: label 2 is predicted, but there are 2 classes"):
+    with pytest.raises(CellsegError, match="a: label 2 is predicted, but there are 2 classes"):
         evaluate("bad.pkl", "--ann", "val.json", "--config", "config.py", "--no-postprocess")
 
 
@@ -179,7 +180,7 @@ def test_other_classes_without_postprocessing() -> None:
 )  # fmt: skip
 def test_faults_of_a_csv(content: str, message: str) -> None:
     Path("bad.csv").write_text(content)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(CellsegError, match=message):
         evaluate("bad.csv", "--ann", "val.json")
 
 
@@ -195,10 +196,11 @@ def test_faults_of_a_csv(content: str, message: str) -> None:
     ids=["no config", "no sizes", "no predictions", "no annotations", "no images"],
 )
 def test_faults_of_the_command(arguments: tuple[str, ...], message: str) -> None:
-    with pytest.raises((ValueError, OSError), match=message):
+    with pytest.raises((CellsegError, OSError), match=message):
         evaluate(*arguments)
 
 
+@pytest.mark.slow
 def test_as_a_command_without_torch() -> None:
     Path("sitecustomize.py").write_text(
         "import sys\n"

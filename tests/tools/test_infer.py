@@ -13,7 +13,7 @@ import torch
 from mmdet.registry import MODELS
 
 from cellseg_mmdet.engine import UsageError, load_config, prepare_model_cfg
-from cellseg_mmdet.inference import ImageError
+from cellseg_mmdet.images import ImageError
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / "configs/mask_rcnn/mask-rcnn_r18_fpn_demo_synthetic.py")

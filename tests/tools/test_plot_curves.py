@@ -6,9 +6,12 @@ from pathlib import Path
 import cv2
 import pytest
 
+from cellseg_mmdet.errors import UsageError
+
 TOOL = Path(__file__).parents[2] / "tools/plot_curves.py"
 
 
+@pytest.mark.slow
 def test_log_of_a_real_training(tiny_run, checkpoint: Path, tmp_path: Path, capsys) -> None:
     plot = tmp_path / "plots" / "curves.png"
     main = runpy.run_path(str(TOOL))["main"]
@@ -19,6 +22,6 @@ def test_log_of_a_real_training(tiny_run, checkpoint: Path, tmp_path: Path, caps
     main([str(checkpoint.parent), "--out", str(plot), "--keys", "coco/segm_mAP", "loss"])
     assert cv2.imread(str(plot)).shape[0] < everything.shape[0]
     with pytest.raises(
-        ValueError, match=r"no curve is named 'dice'; there are .*loss_mask.*coco/segm_mAP"
+        UsageError, match=r"no curve is named 'dice'; there are .*loss_mask.*coco/segm_mAP"
     ):
         main([str(checkpoint.parent), "--keys", "dice"])

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from cellseg_mmdet.converters.annotations import write_annotations
-from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.annotations.files import write_annotations
+from cellseg_mmdet.errors import CellsegError
 from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.structures import ImageRecord
 
 TOOL = Path(__file__).parents[2] / "tools/report.py"
 CELLS = Runs.from_label_map(np.repeat([[0, 1, 0, 2, 0]], 8, axis=0).repeat(4, axis=1))
@@ -52,7 +53,7 @@ def test_page_and_pictures(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_missing_images_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ValueError, match=r"name that of the images \(--images\)"):
+    with pytest.raises(CellsegError, match=r"name that of the images \(--images\)"):
         report("--config", "config.py")
     assert not Path("out").exists()
 
@@ -66,5 +67,5 @@ def test_submission_needs_no_config(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_dump_needs_a_config() -> None:
-    with pytest.raises(ValueError, match=r"preds\.pkl holds raw predictions: --config must name"):
+    with pytest.raises(CellsegError, match=r"preds\.pkl holds raw predictions: --config must name"):
         report("--images", "images")

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from cellseg_mmdet.converters.annotations import write_annotations
-from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.annotations.files import write_annotations
 from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.structures import ImageRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT = np.array([[1, 1, 0, 0], [1, 0, 0, 0]])

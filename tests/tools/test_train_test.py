@@ -13,7 +13,9 @@ import torch
 
 from cellseg_mmdet.engine.checkpoint import read_checkpoint
 from cellseg_mmdet.models.mask_heads import paste_masks
-from cellseg_mmdet.predictions import ImagePrediction, load_predictions
+from cellseg_mmdet.structures import ImagePrediction, load_predictions
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cellseg_mmdet.converters.annotations import write_annotations
+from cellseg_mmdet.annotations.files import write_annotations
 from tests.tuning.scenes import images, write_dump
 
 TOOLS = Path(__file__).parents[2] / "tools"
@@ -36,6 +36,7 @@ def run(tool: str, *arguments: str) -> None:
     runpy.run_path(str(TOOLS / f"{tool}.py"))["main"]([*arguments])
 
 
+@pytest.mark.slow
 def test_a_config_with_better_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     run("tune_postprocess", *ARGUMENTS, *ONLY, "--trials", "25", "--jobs", "2")
     out = capsys.readouterr().out

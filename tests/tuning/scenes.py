@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cellseg_mmdet.converters.records import ImageRecord
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord
 
 CLASSES = ("astro", "cort")
 SIZE, SIDE = 40, 4

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellseg_mmdet.converters.annotations import write_annotations
+from cellseg_mmdet.annotations.files import write_annotations
 from cellseg_mmdet.engine.config import load_config
-from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.errors import DataError, UsageError
 from cellseg_mmdet.evaluation.files import evaluate_files
 from cellseg_mmdet.tuning.files import check_out, read_task, write_config
 from cellseg_mmdet.tuning.result import Result
@@ -88,7 +88,7 @@ def test_files_that_do_not_go_together(
 ) -> None:
     Path("cut.pkl").write_bytes(Path("fold0.pkl").read_bytes()[:-20])
     write_dump(Path("none.pkl"), [])
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(DataError, match=message):
         read_task(predictions, annotations, "configs/leaf.py")
 
 

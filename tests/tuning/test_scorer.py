@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.evaluation.kaggle_map import image_score
 from cellseg_mmdet.evaluation.overlaps import Overlaps
 from cellseg_mmdet.postprocess import build_pipeline
@@ -57,5 +58,5 @@ def test_more_jobs_than_images() -> None:
 def test_predictions_of_another_model(jobs: int) -> None:
     pairs = [image("a", "astro"), image("b", "cort")]
     predictions = [replace(pairs[0][0], labels=pairs[0][0].labels + 2), pairs[1][0]]
-    with pytest.raises(ValueError, match=r"a: labels from 2 to 2 .* 2 classes"):
+    with pytest.raises(ConfigError, match=r"a: labels from 2 to 2 .* 2 classes"):
         Scorer(predictions, [record for _, record in pairs], STEPS, 0, CLASSES, jobs)

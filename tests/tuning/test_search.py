@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.errors import DataError, UsageError
 from cellseg_mmdet.tuning.search import Search, open_storage
 from cellseg_mmdet.tuning.space import find_parameters
 from tests.tuning.scenes import STEPS
@@ -79,5 +79,5 @@ def test_a_search_about_something_else_is_refused(tmp_path: Path) -> None:
 def test_another_file_in_the_place_of_a_search(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.journal"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"a\.journal is no file of a search, or damaged"):
+    with pytest.raises(DataError, match=r"a\.journal is no file of a search, or damaged"):
         open_storage(path)

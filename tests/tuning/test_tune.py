@@ -116,7 +116,7 @@ def test_another_list_in_the_same_file(tmp_path: Path) -> None:
 
 
 def test_more_folds_than_images(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="Ask for fewer folds"):
+    with pytest.raises(UsageError, match="Ask for fewer folds"):
         tune(task(), tmp_path / "a.journal", num_folds=9)
 
 

@@ -48,8 +48,8 @@ def main() -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("work_dirs/bench"),
-        help="folder for bench.md and bench.json",
+        default=scenes.RESULTS,
+        help="folder for bench.md and bench.json (default: work_dirs/bench of the repository)",
     )
     parser.add_argument("--checkpoint", help="of the small CPU config, for the test loop")
     parser.add_argument("--only", default="", help="rows whose name contains this")

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", help="of the R50 config with one class")
     parser.add_argument("--iterations", type=int, default=50)
     parser.add_argument("--workers", type=int, default=8, help="of the data loader")
-    parser.add_argument("--out", type=Path, default=Path("work_dirs/bench/gpu.json"))
+    parser.add_argument("--out", type=Path, default=scenes.RESULTS / "gpu.json")
     args = parser.parse_args()
     found = {}
     with tempfile.TemporaryDirectory() as folder:

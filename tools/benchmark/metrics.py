@@ -14,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cellseg_mmdet.converters.records import ImageRecord
+from cellseg_mmdet.annotations.cell_csv import read_cell_table
 from cellseg_mmdet.evaluation import IMAGE_METRICS, MetricOptions, score_predictions
-from cellseg_mmdet.evaluation.cell_csv import read_cell_table
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.predictions import ImagePrediction, from_records
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord, from_records
 
 
 def main() -> None:

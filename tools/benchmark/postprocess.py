@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cellseg_mmdet.converters.annotations import read_annotations
+from cellseg_mmdet.annotations.files import read_annotations
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.postprocess import Step, build_pipeline
 from cellseg_mmdet.postprocess.from_config import pipeline_from_config
-from cellseg_mmdet.predictions import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction
 from cellseg_mmdet.synthetic import generate_image
 from cellseg_mmdet.terminal import run_tool
 

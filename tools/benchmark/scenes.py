@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from cellseg_mmdet.converters.annotations import read_annotations, write_annotations
-from cellseg_mmdet.converters.records import ImageRecord
-from cellseg_mmdet.converters.sartorius import read_sartorius
+from cellseg_mmdet.annotations.files import read_annotations, write_annotations
+from cellseg_mmdet.converters.readers.sartorius import read_sartorius
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.evaluation.image_metric import ImagePair
 from cellseg_mmdet.masks import RoIMasks, Runs
-from cellseg_mmdet.predictions import from_records
+from cellseg_mmdet.structures import ImageRecord, from_records
 from cellseg_mmdet.synthetic import write_dataset
 
 NUM_DENSEST = 20
 ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "work_dirs" / "bench"  # whatever the current folder is
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,9 @@ def find(data: Path | None) -> Path | None:
         if not (data / "train.csv").is_file():
             raise UsageError(f"--data {data}: no train.csv there; train.csv and train/ are needed")
         return data
-    real = Path(os.environ.get("CELLSEG_REAL_DATA", ROOT.parent / "shared" / "data")) / "sartorius"
-    places = (ROOT / "data" / "sartorius", real)
+    places = [ROOT / "data" / "sartorius"]
+    if real := os.environ.get("CELLSEG_REAL_DATA"):
+        places.append(Path(real) / "sartorius")
     return next((folder for folder in places if (folder / "train.csv").is_file()), None)
 
 

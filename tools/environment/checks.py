@@ -27,7 +27,7 @@ def faults(layout: Layout, pending: set[str]) -> list[str]:
         found += [python_fault(sys.version_info[:2]), venv_fault()]
     if "torch" in pending:
         found.append(disk_fault(shutil.disk_usage(layout.root).free, layout.root))
-    if "mmcv" in pending:
+    if "mmcv" in pending and layout.ops() == "compiled":
         python = sys.executable if "venv" in pending else layout.python
         include = output_of([python, "-c", PRINT_INCLUDE])
         found.append(compiler_fault(include, os.environ.get("CXX", "c++")))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 MMCV_NAMES = ("onedl-mmcv", "mmcv")  # the maintained distribution, and OpenMMLab's own
+
+
+OPS = ("portable", "compiled")  # how mmcv's operators may come into .venv
 
 
 class SetupError(Exception):
@@ -51,6 +55,16 @@ class Layout:
         pins = self.pins()
         name = next(name for name in MMCV_NAMES if name in pins)
         return name, pins[name]
+
+    def ops(self) -> str:
+        """Return which operators of mmcv are wanted: as OPS says, else as .venv was made before.
+
+        Raises SetupError where OPS is something else.
+        """
+        wanted = os.environ.get("OPS") or self.stamp("ops") or OPS[0]
+        if wanted not in OPS:
+            raise SetupError(f"OPS={wanted} is not one of {', '.join(OPS)}.")
+        return wanted
 
     def stamp(self, step: str) -> str:
         """Return what a finished step recorded, or an empty string."""

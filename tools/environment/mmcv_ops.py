@@ -1,7 +1,7 @@
-"""mmcv with its compiled ops: from a ready wheel whose ops work, else from source.
+"""mmcv with compiled operators, for OPS=compiled: a ready wheel whose operators work, else from source.
 
-Left to itself pip installs mmcv without ops where torch is missing or hidden from the build, says
-nothing, and keeps that wheel in its cache. So nothing counts as installed until an op has run.
+Left to itself pip builds mmcv without them, since its isolated build has no torch. So nothing counts
+as installed until an operator has run.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from .layout import Layout, SetupError
 from .processes import environment, output_of, pip, run, run_logged, say
 
+COMPILE_TOOLS = ("wheel", "packaging", "ninja")
 BYTES_PER_COMPILER = 2 * 10**9  # torch's headers are heavy
 PRINT_TORCH_FACTS = """
 import json, torch
@@ -30,9 +31,10 @@ print(ops_fault(sys.argv[1]))
 """
 
 
-def install_mmcv(layout: Layout) -> None:
+def install_compiled(layout: Layout) -> None:
     """Install the pinned mmcv; raises SetupError where its ops do not run in the end."""
     name, requirement = layout.mmcv()
+    pip(layout, "install", "--quiet", *(layout.pins()[tool] for tool in COMPILE_TOOLS))
     torch = torch_facts(layout)
     toolkit, warning = choose_toolkit(torch, *find_toolkit())
     device = "cuda" if toolkit else "cpu"
@@ -58,7 +60,10 @@ def torch_facts(layout: Layout) -> dict[str, str]:
 def ops_fault(layout: Layout, device: str) -> str:
     """Run an op in ``.venv`` on a device; return what went wrong, or an empty string."""
     command = [layout.python, "-c", PRINT_OPS_FAULT, device]
-    result = run(command, cwd=layout.root, capture_output=True, universal_newlines=True)
+    variables = environment(CELLSEG_OPS="compiled")
+    result = run(
+        command, cwd=layout.root, env=variables, capture_output=True, universal_newlines=True
+    )
     if result.returncode:  # an extension of another torch can take the interpreter down
         return f"Python ended with exit status {result.returncode}"
     return result.stdout.strip()

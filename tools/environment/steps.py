@@ -14,18 +14,19 @@ from pathlib import Path
 from .checks import faults
 from .layout import MMCV_NAMES, Layout, SetupError, broken_distributions
 from .mmcv_ops import (
+    COMPILE_TOOLS,
     choose_toolkit,
     find_nvcc,
     find_toolkit,
-    install_mmcv,
+    install_compiled,
     nvidia_device,
     ops_fault,
     torch_facts,
 )
 from .processes import environment, interruptible, lock, pip, run, say
 
-RECIPE = 1  # counted up when the steps change: environments made before are then made anew
-BUILD_TOOLS = ("pip", "setuptools", "wheel", "packaging", "ninja")
+RECIPE = 2  # counted up when the steps change: environments made before are then made anew
+BUILD_TOOLS = ("pip", "setuptools")
 CUDA_SEEN = "CUDA machine"
 EXIT_HEADLESS = """
 import sys, cv2
@@ -62,7 +63,7 @@ def set_up(root: Path) -> int:
                 run_pending(layout)
             minutes, seconds = divmod(int(time.monotonic() - start), 60)
             say(f"Set-up took {minutes}:{seconds:02d}.")
-        say(f".venv is ready: torch {layout.installed('torch')}, mmcv with its ops.")
+        say(f".venv is ready: torch {layout.installed('torch')}, {layout.ops()} operators.")
     except SetupError as error:
         print(f"Set-up stopped. {error}", file=sys.stderr)
         return 1
@@ -121,7 +122,10 @@ def install_torch(layout: Layout) -> None:
             "No NVIDIA GPU here: if pip now fetches CUDA libraries, some GB of them are of no use. "
             "CELLSEG_TORCH_INDEX can name an index of torch for the CPU (docs/dependencies.md)."
         )
-    pip(layout, "install", *(["--index-url", index] if index else []), layout.pins()["torch"])
+    wanted = [layout.pins()["torch"]]
+    if nvidia_device() and layout.ops() == "portable":  # its operators are mmcv's on CUDA
+        wanted.append(layout.pins()["torchvision"])
+    pip(layout, "install", *(["--index-url", index] if index else []), *wanted)
 
 
 def requirements_key(layout: Layout) -> str:
@@ -131,8 +135,9 @@ def requirements_key(layout: Layout) -> str:
 
 def install_requirements(layout: Layout) -> None:
     forget_broken(layout)
-    # mmcv comes later: its ops take minutes to compile, and what can fail fast comes before.
-    pip(layout, "install", *(pin for name, pin in layout.pins().items() if name not in MMCV_NAMES))
+    # mmcv comes later: to compile it takes minutes, and what can fail fast comes before.
+    later = {*MMCV_NAMES, *COMPILE_TOOLS, "torchvision"}
+    pip(layout, "install", *(pin for name, pin in layout.pins().items() if name not in later))
 
 
 def forget_broken(layout: Layout) -> None:
@@ -156,11 +161,33 @@ def install_headless_opencv(layout: Layout) -> None:
 
 def mmcv_key(layout: Layout) -> str:
     name, requirement = layout.mmcv()
+    if layout.ops() == "portable":
+        return f"portable, {requirement}, installed {layout.installed(name)}"
     # Where a GPU and its toolkit were seen once, their absence (a login node) undoes nothing.
     seen = f"{CUDA_SEEN} True"
     cuda = seen in layout.stamp("mmcv") or bool(nvidia_device() and find_nvcc())
     versions = f"installed {layout.installed(name)}, torch {layout.installed('torch')}"
-    return f"{requirement}, {versions}, {CUDA_SEEN} {cuda}"
+    return f"compiled, {requirement}, {versions}, {CUDA_SEEN} {cuda}"
+
+
+def install_mmcv(layout: Layout) -> None:
+    layout.set_stamp("ops", layout.ops())  # `make test` after `make setup OPS=compiled` keeps them
+    if layout.ops() == "compiled":
+        install_compiled(layout)
+    else:
+        install_pure(layout)
+
+
+def install_pure(layout: Layout) -> None:
+    """Install mmcv as pip builds it in isolation, without torch: pure Python, in seconds."""
+    name, requirement = layout.mmcv()
+    # From source and past pip's cache, which may hold a wheel that was compiled against another torch.
+    command = [layout.python, "-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall"]
+    command += ["--no-cache-dir", "--no-binary", name, requirement]
+    if run(command, cwd=layout.root, env=environment(MMCV_WITH_OPS="0")).returncode:
+        raise SetupError(
+            "pip could not build mmcv, its message is above; the same command goes on."
+        )
 
 
 def project_key(layout: Layout) -> str:
@@ -185,6 +212,8 @@ def run_doctor(layout: Layout) -> None:
 
 def gpu_left_out(layout: Layout) -> bool:
     """Tell whether there is a GPU that the ops were, with a warning, not built for."""
+    if layout.ops() == "portable":
+        return False
     toolkit, warning = choose_toolkit(torch_facts(layout), *find_toolkit())
     left_out = toolkit is None and bool(warning) and bool(ops_fault(layout, "cuda"))
     if left_out:
@@ -198,7 +227,7 @@ STEPS = (
     Step("torch", "torch", torch_key, install_torch),
     Step("requirements", "the pinned requirements", requirements_key, install_requirements),
     Step("opencv", "OpenCV without windows", requirements_key, install_headless_opencv),
-    Step("mmcv", "mmcv with its compiled ops", mmcv_key, install_mmcv),
+    Step("mmcv", "mmcv and its operators", mmcv_key, install_mmcv),
     Step("project", "this package", project_key, install_project),
     Step("doctor", "check", doctor_key, run_doctor),
 )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.masks.roi_masks import RoIMasks
 
 
@@ -72,10 +73,10 @@ def checked_range(
     """Return ``bounds`` as (low, high).
 
     Raises:
-        ValueError: they are not two numbers in order, from ``least`` to ``most``.
+        ConfigError: they are not two numbers in order, from ``least`` to ``most``.
     """
     if len(bounds) != 2 or not least <= bounds[0] <= bounds[1] <= most:
-        raise ValueError(
+        raise ConfigError(
             f"{name} must be (low, high) within {least} to {most}; got {tuple(bounds)}"
         )
     return bounds[0], bounds[1]

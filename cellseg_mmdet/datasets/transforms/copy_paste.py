@@ -11,6 +11,7 @@ from mmcv.transforms.utils import avoid_cache_randomness
 from mmdet.registry import TRANSFORMS
 
 from cellseg_mmdet.datasets.transforms.base import CellTransform, set_instances
+from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.masks.roi_masks import RoIMasks
 from cellseg_mmdet.masks.runs import Runs
 
@@ -71,7 +72,7 @@ class CopyPasteCells(CellTransform):
             pixels; 0 for a hard edge. The masks are not softened.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ConfigError: an argument is out of its range.
     """
 
     def __init__(
@@ -83,12 +84,12 @@ class CopyPasteCells(CellTransform):
         feather_px: float = 0.0,
     ) -> None:
         if max_cells < 1 or num_images < 0 or feather_px < 0:
-            raise ValueError(
+            raise ConfigError(
                 "max_cells must be at least 1, num_images and feather_px at least 0; "
                 f"got {max_cells}, {num_images} and {feather_px}"
             )
         if not (0 <= max_overlap <= 1 and 0 <= min_kept_fraction <= 1):
-            raise ValueError(
+            raise ConfigError(
                 "max_overlap and min_kept_fraction are shares in 0..1; "
                 f"got {max_overlap} and {min_kept_fraction}"
             )
@@ -169,9 +170,10 @@ class CopyPasteCells(CellTransform):
             alpha = paste.cell.mask.astype(np.float32)
             if self.feather_px:
                 # Inwards only: outside its mask a cell changes nothing.
-                alpha *= cv2.GaussianBlur(
+                feather: np.ndarray = cv2.GaussianBlur(
                     alpha, (0, 0), self.feather_px, borderType=cv2.BORDER_CONSTANT
                 )
+                alpha *= feather
             alpha = alpha.reshape(alpha.shape + (1,) * (image.ndim - 2))
             below = image[paste.window].astype(np.float32)
             mixed = below + alpha * (paste.cell.image - below)

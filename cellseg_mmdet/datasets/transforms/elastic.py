@@ -11,6 +11,7 @@ from mmcv.transforms.utils import cache_randomness
 from mmdet.registry import TRANSFORMS
 
 from cellseg_mmdet.datasets.transforms.base import CellTransform, set_instances
+from cellseg_mmdet.errors import ConfigError
 
 
 @TRANSFORMS.register_module()
@@ -32,14 +33,14 @@ class ElasticDeformation(CellTransform):
         min_area_px: cells of which fewer pixels are left are dropped.
 
     Raises:
-        ValueError: an argument is not positive.
+        ConfigError: an argument is not positive.
     """
 
     def __init__(
         self, alpha_px: float = 4.0, sigma_px: float = 16.0, min_area_px: int = 16
     ) -> None:
         if min(alpha_px, sigma_px, min_area_px) <= 0:
-            raise ValueError(
+            raise ConfigError(
                 f"alpha_px={alpha_px}, sigma_px={sigma_px} and min_area_px={min_area_px} must be positive"
             )
         self.alpha_px = alpha_px
@@ -67,6 +68,6 @@ class ElasticDeformation(CellTransform):
         size = math.ceil(height / step), math.ceil(width / step), 2
         noise = np.random.uniform(-1, 1, size).astype(np.float32)
         smooth = cv2.GaussianBlur(noise, (0, 0), self.sigma_px / step)
-        field = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_CUBIC)
+        field: np.ndarray = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_CUBIC)
         strength = np.sqrt(np.mean(field**2, axis=(0, 1)))
         return (field * (self.alpha_px / strength)).transpose(2, 0, 1)

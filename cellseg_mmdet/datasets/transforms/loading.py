@@ -13,11 +13,12 @@ from mmdet.structures.mask import BaseInstanceMasks
 from mmengine import fileio
 from mmengine.logging import print_log
 
-from cellseg_mmdet.converters.annotations import is_polygons, segmentations_to_runs
 from cellseg_mmdet.datasets.transforms.base import CellTransform
-from cellseg_mmdet.images import MAX_PIXELS, Image, ImageError, PlaneSelection, read_image
+from cellseg_mmdet.errors import ConfigError, DataError, ImageError, MaskError
+from cellseg_mmdet.images import MAX_PIXELS, Image, PlaneSelection, read_image
 from cellseg_mmdet.images.image import RGB
 from cellseg_mmdet.images.intensity import as_bgr, build_intensity
+from cellseg_mmdet.masks.polygons import is_polygons, segmentations_to_runs
 from cellseg_mmdet.masks.roi_masks import RoIMasks
 
 # For mmdet's isinstance checks; `masks` itself knows nothing of mmdet.
@@ -40,7 +41,7 @@ class LoadCellImage(CellTransform):
         backend_args: of mmengine's file clients, for images that are not files here.
 
     Raises:
-        ValueError: the intensity has faults.
+        ConfigError: the intensity or the selection has faults.
     """
 
     def __init__(
@@ -118,9 +119,11 @@ class LoadRoIAnnotations(LoadAnnotations):
             ],
             dtype=bool,
         )
-        results["gt_masks"] = RoIMasks.from_runs(
-            segmentations_to_runs(masks, height, width, where=where)
-        )
+        try:
+            runs = segmentations_to_runs(masks, height, width)
+        except MaskError as error:
+            raise DataError(f"{where}: {error}") from error
+        results["gt_masks"] = RoIMasks.from_runs(runs)
 
 
 def _usable(mask: Any) -> Any:
@@ -131,11 +134,11 @@ def _usable(mask: Any) -> Any:
 
 
 def _selection(arguments: Mapping[str, Any]) -> PlaneSelection:
-    values = {
+    values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
         for name, value in arguments.items()
     }
     try:
         return PlaneSelection(**values)
     except TypeError as error:
-        raise ValueError(f"selection: {error}") from None
+        raise ConfigError(f"selection: {error}") from None

@@ -76,7 +76,7 @@ class RandomPhotometry(CellTransform):
         draw = self._draw()
         image = _change_tone(image, draw)
         if draw.gradient:
-            change = draw.gradient * _ramp(*image.shape[:2], draw.direction_rad)
+            change = draw.gradient * _ramp(image.shape[0], image.shape[1], draw.direction_rad)
             change = cv2.multiply(image.astype(np.float32), _for_channels(change, image))
             image = cv2.add(image, change, dtype=cv2.CV_8U)  # rounds and saturates
         if draw.blur_px:

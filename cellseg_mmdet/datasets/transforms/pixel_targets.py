@@ -14,6 +14,7 @@ from mmengine.structures import PixelData
 
 from cellseg_mmdet.datasets.border_weights import border_weights
 from cellseg_mmdet.datasets.transforms.base import CellTransform
+from cellseg_mmdet.errors import ConfigError
 
 
 @TRANSFORMS.register_module()
@@ -33,7 +34,7 @@ class PackPixelTargets(CellTransform, PackDetInputs):
         **kwargs: those of ``PackDetInputs``.
 
     Raises:
-        ValueError: ``boundary_px`` or a weight is not positive.
+        ConfigError: ``boundary_px`` or a weight is not positive.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class PackPixelTargets(CellTransform, PackDetInputs):
     ) -> None:
         super().__init__(**kwargs)
         if min(boundary_px, *class_weights) <= 0:
-            raise ValueError(
+            raise ConfigError(
                 f"boundary_px={boundary_px} and class_weights={class_weights} must be positive"
             )
         self.boundary_px = boundary_px

@@ -16,6 +16,7 @@ from cellseg_mmdet.datasets.transforms.base import (
     record_homography,
     set_instances,
 )
+from cellseg_mmdet.errors import ConfigError
 
 
 @TRANSFORMS.register_module()
@@ -30,12 +31,12 @@ class RandomRotate90(CellTransform):
         turns: numbers of quarter turns, counter-clockwise, each as often as the others.
 
     Raises:
-        ValueError: ``turns`` is empty.
+        ConfigError: ``turns`` is empty.
     """
 
     def __init__(self, turns: Sequence[int] = (0, 1, 2, 3)) -> None:
         if not turns:
-            raise ValueError("turns must name at least one number of quarter turns")
+            raise ConfigError("turns must name at least one number of quarter turns")
         self.turns = tuple(turns)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +77,7 @@ class RandomRotateScale(CellTransform):
         min_area_px: cells of which fewer pixels are left are dropped.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ConfigError: an argument is out of its range.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class RandomRotateScale(CellTransform):
         self.angle_range_deg = checked_range("angle_range_deg", angle_range_deg, -360, 360)
         self.scale_range = checked_range("scale_range", scale_range, least=np.nextafter(0, 1))
         if min_area_px < 1:
-            raise ValueError(f"min_area_px must be positive; got {min_area_px}")
+            raise ConfigError(f"min_area_px must be positive; got {min_area_px}")
         self.min_area_px = min_area_px
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from cellseg_mmdet.datasets.transforms.base import (
     record_homography,
     set_instances,
 )
+from cellseg_mmdet.errors import ConfigError
 
 
 class _Window(NamedTuple):
@@ -47,7 +48,7 @@ class RandomScaleCrop(CellTransform):
         num_tries: scales and windows drawn in search of one with a cell; the last is taken as it is.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ConfigError: an argument is out of its range.
     """
 
     def __init__(
@@ -59,20 +60,20 @@ class RandomScaleCrop(CellTransform):
         num_tries: int = 10,
     ) -> None:
         if (scale_range is None) == (not scales):
-            raise ValueError(
+            raise ConfigError(
                 f"give either scale_range or scales; got scale_range={scale_range}, scales={scales}"
             )
         if min(*crop_size_hw, min_area_px, num_tries) < 1:
-            raise ValueError(
+            raise ConfigError(
                 f"crop_size_hw={crop_size_hw}, min_area_px={min_area_px} and num_tries={num_tries} must be positive"
             )
         if scale_range is not None:
             scale_range = checked_range("scale_range", scale_range, least=np.nextafter(0, 1))
         if scales and min(min(scale) for scale in scales) < 1:
-            raise ValueError(f"scales are (long, short) sides in pixels; got {scales}")
+            raise ConfigError(f"scales are (long, short) sides in pixels; got {scales}")
         self.crop_size_hw = crop_size_hw
         self.scale_range = scale_range
-        self.scales = scales
+        self.scales = [(long, short) for long, short in scales or ()]
         self.min_area_px = min_area_px
         self.num_tries = num_tries
 
@@ -99,11 +100,11 @@ class RandomScaleCrop(CellTransform):
 
     @cache_randomness
     def _random_window(self, height: int, width: int) -> _Window:
-        if self.scales:
-            scale = tuple(self.scales[np.random.randint(len(self.scales))])
-        else:
+        if self.scale_range:
             factor = np.random.uniform(*self.scale_range)
             scale = int(width * factor), int(height * factor)
+        else:
+            scale = self.scales[np.random.randint(len(self.scales))]
         new_width, new_height = mmcv.rescale_size((width, height), scale)
         y1, y2, out_height = _random_interval(height, new_height, self.crop_size_hw[0])
         x1, x2, out_width = _random_interval(width, new_width, self.crop_size_hw[1])

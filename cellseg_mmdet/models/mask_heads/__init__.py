@@ -1,4 +1,4 @@
-"""Mask heads whose masks never fill an image."""
+"""Mask heads that give each mask in its own box."""
 
 from cellseg_mmdet.models.mask_heads.paste import paste_masks
 from cellseg_mmdet.models.mask_heads.roi_mask_heads import (

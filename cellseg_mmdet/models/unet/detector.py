@@ -14,6 +14,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.fusion import cut_soft_masks
 from cellseg_mmdet.masks import EncodedMasks, Runs
 from cellseg_mmdet.models.unet.instances import split_cells
@@ -43,7 +44,7 @@ class UNetInstance(BaseDetector):
             input, in place of instances: for whoever merges several views first.
 
     Raises:
-        ValueError: ``losses`` has another key, or no foreground.
+        ConfigError: ``losses`` has another key, or no foreground.
     """
 
     num_classes = 1  # for mmdet's NumClassCheckHook
@@ -59,7 +60,7 @@ class UNetInstance(BaseDetector):
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         if "foreground" not in losses or not losses.keys() <= set(OUTPUTS):
-            raise ValueError(
+            raise ConfigError(
                 f"losses are of 'foreground', and of 'boundary' if wanted; got {list(losses)}"
             )
         self.outputs = [name for name in OUTPUTS if name in losses]

@@ -12,6 +12,7 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.models.unet.blocks import (
     Block,
     DoubleConv,
@@ -35,7 +36,7 @@ class _UShape(BaseModule):
         init_cfg: mmengine's; torch's own initialisation without.
 
     Raises:
-        ValueError: there are fewer than two sizes, or not one dropout for each.
+        ConfigError: there are fewer than two sizes, or not one dropout for each.
     """
 
     # Pixels that a side loses at each size, down and up: 4 in two convolutions without padding.
@@ -54,7 +55,7 @@ class _UShape(BaseModule):
         super().__init__(init_cfg)
         rates = [dropout] * len(filters) if isinstance(dropout, int | float) else list(dropout)
         if len(filters) < 2 or len(rates) != len(filters):
-            raise ValueError(
+            raise ConfigError(
                 f"filters {tuple(filters)} and dropout {tuple(rates)}: there must be two sizes at least, "
                 "and one probability for each"
             )
@@ -108,7 +109,7 @@ class UNet(_UShape):
         init_cfg: mmengine's, such as He's ``dict(type='Kaiming', mode='fan_in', layer='Conv2d')``.
 
     Raises:
-        ValueError: for an unknown activation or padding.
+        ConfigError: for an unknown activation or padding.
     """
 
     def __init__(
@@ -123,9 +124,9 @@ class UNet(_UShape):
         init_cfg: Any = None,
     ) -> None:
         if activation not in _ACTIVATIONS:
-            raise ValueError(f"activation {activation!r}, allowed are {sorted(_ACTIVATIONS)}")
+            raise ConfigError(f"activation {activation!r}, allowed are {sorted(_ACTIVATIONS)}")
         if padding not in ("same", "valid"):
-            raise ValueError(f"padding {padding!r}, allowed are 'same' and 'valid'")
+            raise ConfigError(f"padding {padding!r}, allowed are 'same' and 'valid'")
         block = partial(
             DoubleConv,
             activation=_ACTIVATIONS[activation],

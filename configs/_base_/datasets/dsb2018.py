@@ -2,12 +2,15 @@
 #   data/dsb2018/{stage1_train,stage1_test}/<id>/images/<id>.png
 #   data/dsb2018/annotations/{all,train_fold0..4,val_fold0..4}.json
 #   data/dsb2018/annotations/stage1_test/all.json       with --root stage1_test --solution stage1_solution.csv
-#
-# Loaders and split are those of Sartorius: CELLSEG_DATA, CELLSEG_FOLD and CELLSEG_SPLIT say which part a run uses.
-# CELLSEG_SPLIT=test predicts and scores stage1_test with its solution.
-_base_ = "./sartorius.py"
+_base_ = "../parts/cell_data.py"
 
-data_root = "{{$CELLSEG_DATA:data}}/dsb2018/"
+data_root = "data/dsb2018/"
+fold = 0
+test_split = "val"
+test_splits = dict(
+    val=dict(ann_file=f"annotations/val_fold{fold}.json", data_prefix=dict(img="stage1_train/")),
+    test=dict(ann_file="annotations/stage1_test/all.json", data_prefix=dict(img="stage1_test/")),
+)
 metainfo = dict(classes=("nucleus",), palette=[(86, 180, 233)])
 
 load_alike = dict(
@@ -20,46 +23,27 @@ load_alike = dict(
         polarity="auto",  # stained and bright-field images, one in five, look like fluorescence then
     ),
 )
-load_image = dict(
-    _delete_=True, type="LoadCellImage"
-)  # for networks that see the images as they are
 train_pipeline = [
     load_alike,
-    dict(type="LoadRoIAnnotations", with_bbox=True, with_mask=True),
+    _base_.load_cells,
     # Median sizes are 12 to 48 pixels, by the source of an image: all are seen about twice as large.
     dict(type="RandomScaleCrop", crop_size_hw=(512, 512), scale_range=(1.4, 2.8)),
-    dict(type="RandomFlip", prob=0.75, direction=["horizontal", "vertical", "diagonal"]),
-    dict(type="PackDetInputs"),
+    _base_.flip_both_ways,
+    _base_.pack_cells,
 ]
-# No annotations: the metric reads them from its own file.
-test_pipeline = [
-    load_alike,
-    dict(type="Resize", scale_factor=2.0),
-    dict(
-        type="PackDetInputs",
-        meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "cell_type"),
-    ),
-]
+test_pipeline = [load_alike, dict(type="Resize", scale_factor=2.0), _base_.pack_image]
+tta_pipeline = [*test_pipeline[:-1], _base_.views]
 
 nuclei = dict(data_root=data_root, data_prefix=dict(img="stage1_train/"), metainfo=metainfo)
-val_file = f"annotations/val_fold{_base_.fold}.json"
-test_files = dict(
-    val=dict(ann_file=val_file),
-    test=dict(ann_file="annotations/stage1_test/all.json", data_prefix=dict(img="stage1_test/")),
-)[_base_.test_split]
-
-train_dataloader = dict(dataset=dict(nuclei, pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(nuclei, ann_file=val_file, pipeline=test_pipeline))
-test_dataloader = dict(dataset={**nuclei, "pipeline": test_pipeline, **test_files})
-
-val_evaluator = dict(
-    ann_file=f"{data_root}{val_file}"
-)  # the competition's mAP, in all and for each modality
-test_evaluator = dict(
-    _delete_=True,  # for CELLSEG_SPLIT=test the base has an empty list
-    type="CellMetric",
-    ann_file=data_root + test_files["ann_file"],
+train_dataloader = dict(
+    dataset=dict(nuclei, ann_file=f"annotations/train_fold{fold}.json", pipeline=train_pipeline)
 )
+val_dataloader = dict(dataset={**nuclei, **test_splits["val"], "pipeline": test_pipeline})
+test_dataloader = val_dataloader
+
+# The competition's mAP is given in all and for each modality.
+val_evaluator = dict(ann_file=data_root + test_splits["val"]["ann_file"])
+test_evaluator = val_evaluator
 
 # From raw predictions to the nuclei that are scored and submitted, no two of which share a pixel.
 postprocess = [

@@ -59,3 +59,6 @@ model = dict(
         rcnn=dict(nms=dict(iou_threshold=0.4), max_per_img=1000),
     ),
 )
+
+# How the detections of several views become one set, for `--tta`.
+tta_model = dict(type="CellTTAModel", iou_thr=0.55)

@@ -8,3 +8,6 @@ model = dict(
     ),
     test_cfg=dict(rcnn=dict(max_per_img=200)),
 )
+
+# How the detections of several views become one set, for `--tta`.
+tta_model = dict(type="CellTTAModel", iou_thr=0.55)

@@ -11,3 +11,6 @@ model = dict(
     losses=dict(foreground=dict(bce=dict(type="PixelBCELoss"))),
     test_cfg=dict(mask_thr=0.5, seed_thr=0.5, min_px=1),
 )
+
+# The maps of several views are averaged, and cells made of their mean, for `--tta`.
+tta_model = dict(type="PixelTTAModel")

@@ -8,6 +8,7 @@ import pytest
 
 from cellseg_mmdet.datasets.transforms import CopyPasteCells
 from cellseg_mmdet.datasets.transforms.copy_paste import _Paste
+from cellseg_mmdet.errors import ConfigError
 
 Results = dict[str, Any]
 
@@ -202,5 +203,5 @@ def test_for_some_images_only(from_label_map: Callable, run: Callable) -> None:
     ],
 )
 def test_arguments_are_checked(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         CopyPasteCells(**arguments)

@@ -16,6 +16,7 @@ from cellseg_mmdet.datasets.transforms import (
     RandomRotate90,
     RandomRotateScale,
 )
+from cellseg_mmdet.errors import ConfigError
 
 GEOMETRY = [
     dict(type="RandomRotate90"),
@@ -157,7 +158,7 @@ def test_the_turn_may_be_chosen_and_the_image_be_all_there_is(num_turns: int) ->
 
 
 def test_no_turn_at_all_is_an_error() -> None:
-    with pytest.raises(ValueError, match="turns"):
+    with pytest.raises(ConfigError, match="turns"):
         RandomRotate90(turns=[])
 
 
@@ -250,5 +251,5 @@ def test_a_field_of_no_strength_changes_nothing(
     ],
 )
 def test_arguments_are_checked(transform: type, arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         transform(**arguments)

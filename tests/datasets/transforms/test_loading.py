@@ -13,6 +13,7 @@ from mmdet.structures.mask import BaseInstanceMasks
 from pycocotools import mask as coco_mask
 
 from cellseg_mmdet.datasets.transforms import LoadRoIAnnotations
+from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.masks.roi_masks import RoIMasks
 
 HEIGHT, WIDTH = 17, 23
@@ -117,5 +118,5 @@ def test_mmdet_takes_the_masks_for_its_own() -> None:
 )
 def test_damaged_masks_are_named(mask: Any, message: str) -> None:
     results = results_of([[[2, 3, 7, 3, 7, 9]], mask])
-    with pytest.raises(ValueError, match=rf"^dir/cells\.png: instance 1\b.*{message}"):
+    with pytest.raises(DataError, match=rf"^dir/cells\.png: instance 1\b.*{message}"):
         LoadRoIAnnotations(with_mask=True)(results)

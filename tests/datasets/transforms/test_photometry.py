@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cellseg_mmdet.datasets.transforms import RandomPhotometry
+from cellseg_mmdet.errors import ConfigError
 
 
 def applied(image: np.ndarray, seed: int = 0, **ranges: Any) -> np.ndarray:
@@ -102,7 +103,7 @@ def test_the_image_given_is_left_alone(every_level: np.ndarray) -> None:
     ],
 )
 def test_ranges_are_checked(ranges: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=f"{next(iter(ranges))} must be"):
+    with pytest.raises(ConfigError, match=f"{next(iter(ranges))} must be"):
         RandomPhotometry(**ranges)
 
 

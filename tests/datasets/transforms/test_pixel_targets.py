@@ -10,6 +10,7 @@ from mmdet.structures.bbox import HorizontalBoxes
 from cellseg_mmdet.datasets import PackPixelTargets
 from cellseg_mmdet.datasets.border_weights import border_weights
 from cellseg_mmdet.datasets.transforms.pixel_targets import rims
+from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.masks import RoIMasks
 
 TWO = np.zeros((9, 14), np.int32)
@@ -72,5 +73,5 @@ def test_no_cells(from_label_map):
 
 @pytest.mark.parametrize("wrong", [dict(boundary_px=0), dict(class_weights=(0.0, 1.0))])
 def test_wrong_arguments(wrong):
-    with pytest.raises(ValueError, match="must be positive"):
+    with pytest.raises(ConfigError, match="must be positive"):
         PackPixelTargets(**wrong)

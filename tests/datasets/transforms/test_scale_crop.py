@@ -9,6 +9,7 @@ import pytest
 from mmdet.registry import TRANSFORMS
 
 from cellseg_mmdet.datasets.transforms import RandomScaleCrop
+from cellseg_mmdet.errors import ConfigError
 
 CROP = {"type": "RandomScaleCrop"}
 
@@ -143,5 +144,5 @@ def test_of_a_small_image_the_whole_side_is_taken(from_label_map: Callable, run:
     ],
 )
 def test_arguments_are_checked(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         RandomScaleCrop((9, 9), **arguments)

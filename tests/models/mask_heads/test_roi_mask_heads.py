@@ -66,6 +66,7 @@ def predict(head_type: type, scene: dict[str, Any], threshold: float, **options:
     return result.masks, boxes
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:To copy construct from a tensor")
 @pytest.mark.parametrize("threshold", [0, 0.3, 0.5])
 @pytest.mark.parametrize("class_agnostic", [False, True], ids=["by class", "class-agnostic"])

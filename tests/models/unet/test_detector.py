@@ -17,11 +17,12 @@ from mmengine.structures import InstanceData, PixelData
 from torch import Tensor, nn
 
 from cellseg_mmdet.engine import load_config
+from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.masks import EncodedMasks, Runs
 from cellseg_mmdet.models import UNetInstance
 from cellseg_mmdet.models.mask_heads import paste_masks
 from cellseg_mmdet.postprocess import build_pipeline
-from cellseg_mmdet.predictions import from_dump_entry
+from cellseg_mmdet.structures import from_dump_entry
 
 CONFIGS = Path(__file__).parents[3] / "configs/unet"
 BCE = dict(bce=dict(type="PixelBCELoss"))
@@ -259,10 +260,11 @@ class TestMirroredContext:
     "losses", [dict(boundary=BCE), dict(foreground=BCE, distance=BCE)], ids=["none", "unknown"]
 )
 def test_wrong_losses(losses):
-    with pytest.raises(ValueError, match="losses are of 'foreground'"):
+    with pytest.raises(ConfigError, match="losses are of 'foreground'"):
         UNetInstance(dict(type="UNet"), losses)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda path: path.stem)
 def test_a_step_lowers_the_loss_of_every_config(path):
     cfg = copy.deepcopy(load_config(path))

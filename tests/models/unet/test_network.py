@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.models import ResidualAttentionUNet, UNet
 from cellseg_mmdet.models.unet.blocks import AttentionGate, ResidualBlock, centre_crop
 
@@ -125,5 +126,5 @@ def test_crop_keeps_the_middle():
     ],
 )
 def test_wrong_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         UNet(**arguments)

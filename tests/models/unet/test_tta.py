@@ -16,9 +16,9 @@ from mmengine.registry import init_default_scope
 
 import cellseg_mmdet.datasets  # noqa: F401  registers RandomRotate90
 from cellseg_mmdet.models import UNetInstance
-from cellseg_mmdet.predictions import ImagePrediction, from_dump_entry
+from cellseg_mmdet.structures import ImagePrediction, from_dump_entry
 
-CONFIG = Path(__file__).parents[3] / "configs/_base_/tta.py"
+CONFIG = Path(__file__).parents[3] / "configs/_base_/parts/cell_data.py"
 LOSSES = dict(foreground=dict(bce=dict(type="PixelBCELoss")))
 
 

@@ -1,0 +1,120 @@
+"""The metric that MMDetection's loops call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmdet.registry import METRICS
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from cellseg_mmdet.annotations.files import read_annotations
+from cellseg_mmdet.evaluation import scoring
+from cellseg_mmdet.evaluation.image_metric import ImageMetric, MetricOptions
+from cellseg_mmdet.postprocess import Pipeline, build_pipeline
+from cellseg_mmdet.structures import from_dump_entry
+
+
+@METRICS.register_module()
+class CellMetric(BaseMetric):
+    """Scores of the final instances, those that a submission would hold, in all and per cell type.
+
+    Images are measured one by one as they come; of an image only its measurements are kept.
+
+    Args:
+        ann_file: COCO json or MMDetection pickle; images are matched by file name.
+        metric: one or several of ``cellseg_mmdet.evaluation.IMAGE_METRICS``: 'kaggle_map', 'pq',
+            'aji', 'aji_plus', 'dice', 'iou', 'f1', 'count_error', 'coco_ap'. (Named as in mmdet's
+            `CocoMetric`: a config with the key ``metrics`` is an `Evaluator` to mmengine.)
+        postprocess: the config's list of steps; None to score the masks as they are, overlapping as
+            they may.
+        single_class: count all classes as this one. (None but 'coco_ap' looks at classes in any
+            case.)
+        coco_max_dets: detections per image that 'coco_ap' looks at. It is measured without
+            ``postprocess``.
+        collect_device: 'cpu' or 'gpu', where the results of several processes come together.
+        prefix: what the names of the scores begin with, instead of 'cell'.
+
+    Raises:
+        ValueError: for an unknown metric or step or a wrong parameter, as soon as the class names
+            are known, which is before the first image.
+    """
+
+    default_prefix = "cell"
+
+    def __init__(
+        self,
+        ann_file: str | os.PathLike[str],
+        metric: str | Sequence[str] = ("kaggle_map",),
+        postprocess: Sequence[Mapping[str, Any]] | None = None,
+        single_class: str | None = None,
+        coco_max_dets: int = 2000,
+        collect_device: str = "cpu",
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.ann_file = os.fspath(ann_file)
+        self.metric_names = (metric,) if isinstance(metric, str) else tuple(metric)
+        self.steps = postprocess
+        self.single_class = single_class
+        self.coco_max_dets = coco_max_dets
+        self.records = scoring.records_by_image_id(read_annotations(ann_file), self.ann_file)
+        self._metrics: dict[str, ImageMetric] = {}
+        self._pipeline: Pipeline | None = None
+
+    @property
+    def dataset_meta(self) -> dict[str, Any] | None:
+        """Meta information of the data set; mmengine's loops set it before they start."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, dataset_meta: dict[str, Any] | None) -> None:
+        self._dataset_meta = dataset_meta
+        self._build()
+
+    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
+        """Measure the images of a batch.
+
+        Raises:
+            ValueError: if an image is not annotated, or annotated with another size.
+        """
+        if not self._metrics:
+            self._build()
+        for sample in data_samples:
+            prediction = from_dump_entry(sample)
+            self.results.append(
+                scoring.measure_image(
+                    prediction, self.records, self._metrics, self._pipeline, self.ann_file
+                )
+            )
+
+    def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
+        """Return the scores of the images of all processes."""
+        if len(results) != len(self.records):
+            print_log(
+                f"CellMetric: {len(results)} of {len(self.records)} images of {self.ann_file}",
+                "current",
+            )
+        return scoring.summarise_all(results, self._metrics)
+
+    def _build(self) -> None:
+        classes = (self._dataset_meta or {}).get("classes")
+        options = MetricOptions(
+            classes=None if classes is None else tuple(classes),
+            single_class=self.single_class,
+            coco_max_dets=self.coco_max_dets,
+        )
+        self._metrics = scoring.build_metrics(self.metric_names, options)
+        self._pipeline = None if self.steps is None else build_pipeline(self.steps, options.classes)
+        if "coco_ap" in self._metrics:
+            print_log(
+                f"CellMetric: coco_ap looks at {self.coco_max_dets} detections an image at most",
+                "current",
+            )
+        if self._pipeline is not None and self._pipeline.adds_overlap_removal:
+            print_log(
+                "CellMetric: postprocess may end with masks that overlap; RemoveOverlaps is applied last",
+                "current",
+            )

@@ -1,0 +1,112 @@
+"""What a writer of predictions is; those there are stand in `WRITERS`, one file each in this folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.registry import Registry
+from cellseg_mmdet.structures import ImagePrediction
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a writer wrote.
+
+    Attributes:
+        files: files and folders, each with what it is in a few words.
+    """
+
+    files: Mapping[Path, str] = field(default_factory=dict)
+
+
+class Writer:
+    """Writes the predictions of a run as they come; none is kept.
+
+    Files that hold several images appear when the writer is closed, whole, and not at all if it is discarded. A new
+    writer is a subclass in a file of its own in this folder::
+
+        @WRITERS.register("areas")
+        class AreaWriter(Writer):
+            def open(self, out_dir, classes):
+                self.path = Path(out_dir) / "areas.txt"
+                self.file = self.open_file(self.path)
+
+            def add(self, prediction, image):
+                print(prediction.image_id, *prediction.masks.areas, file=self.file)
+
+            def close(self):
+                self.finish()
+                return Written({self.path: "areas in pixels"})
+    """
+
+    def __init__(self) -> None:
+        self._files = ExitStack()
+
+    def open(self, out_dir: str | os.PathLike[str], classes: Sequence[str]) -> None:
+        """Make ready to write to a folder; ``classes`` are the class names by label.
+
+        Raises:
+            OSError: it cannot be written there.
+        """
+        raise NotImplementedError
+
+    def add(self, prediction: ImagePrediction, image: np.ndarray) -> None:
+        """Write the final instances of the next image.
+
+        Args:
+            prediction: what was found.
+            image: (H, W, 3) uint8 BGR, the picture as it was predicted.
+        """
+        raise NotImplementedError
+
+    def close(self) -> Written:
+        """Put the files in their places."""
+        raise NotImplementedError
+
+    def discard(self) -> None:
+        """Leave out the files that are not in their places yet."""
+        try:
+            with self._files:
+                raise _DiscardedError
+        except _DiscardedError:
+            pass
+
+    def open_file(self, path: Path, mode: str = "w") -> IO[Any]:
+        """Open a file that takes the place of ``path`` at `finish`; text is UTF-8 without translated line ends."""
+        temporary = self._files.enter_context(atomic_write(path))
+        text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+        return self._files.enter_context(temporary.open(mode, **text))  # type: ignore[call-overload]
+
+    def finish(self) -> None:
+        """Put all files of `open_file` in their places."""
+        self._files.close()
+
+
+class _DiscardedError(Exception):
+    pass
+
+
+WRITERS: Registry[Writer] = Registry("writer")
+
+
+@contextmanager
+def opened(
+    writers: Sequence[Writer], out_dir: str | os.PathLike[str], classes: Sequence[str]
+) -> Iterator[Sequence[Writer]]:
+    """Open writers for the block, which closes them; after an error all are discarded."""
+    try:
+        for writer in writers:
+            writer.open(out_dir, classes)
+        yield writers
+    except BaseException:
+        for writer in writers:
+            writer.discard()
+        raise

@@ -1,0 +1,244 @@
+"""Dumps of predictions: their one layout, read and written here.
+
+A dump is what mmdet's ``DumpDetResults`` writes: a pickled list with one dict per image, its tensors those of torch.
+torch is imported only to read such a file.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from cellseg_mmdet.errors import CellsegError, DataError
+from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.masks.encoded import EncodedMasks
+from cellseg_mmdet.safe_pickle import load_pickle
+from cellseg_mmdet.structures.image_prediction import ImagePrediction
+
+# What pred_instances holds, and the shape of it for one instance; None for a side of any length.
+_SHAPES: dict[str, tuple[int | None, ...]] = {
+    "bboxes": (4,),
+    "scores": (),
+    "labels": (),
+    "maskness": (),
+    "soft_masks": (None, None),
+}
+_OPTIONAL = ("maskness", "soft_masks")
+_GROUND_TRUTH = ("gt_instances", "ignored_instances", "gt_panoptic_seg")
+# The last one whose pickles number what they refer to by themselves: several stand in one file.
+_PROTOCOL = 3
+
+
+def load_predictions(path: str | os.PathLike[str]) -> list[ImagePrediction]:
+    """Read a dump of raw predictions; images in file order.
+
+    The file may hold tensors, arrays and plain containers only: it cannot run code while it is
+    read.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        DataError: if it is cut off, holds anything else, is of another layout, or lists an image
+            twice; the message names file and entry.
+    """
+    content = load_pickle(path)
+    if not isinstance(content, list):
+        raise DataError(
+            f"{path} is no dump of predictions: expected a list with one dict per image, "
+            f"found {type(content).__name__}"
+        )
+    predictions: list[ImagePrediction] = []
+    seen: dict[str, int] = {}
+    for number, entry in enumerate(content):
+        where = f"{path}: entry {number}"
+        prediction = from_dump_entry(entry, where=where)
+        first = seen.setdefault(prediction.image_id, number)
+        if first != number:
+            raise DataError(
+                f"{where} is image {prediction.image_id!r}, which entry {first} is already"
+            )
+        predictions.append(prediction)
+    return predictions
+
+
+def from_dump_entry(entry: Mapping[str, Any], *, where: str = "prediction") -> ImagePrediction:
+    """Read one entry of a dump, or what a model returns for an image (``DetDataSample.to_dict()``).
+
+    ``pred_instances`` holds ``bboxes`` (N, 4), ``scores`` (N,), ``labels`` (N,), tensors or arrays,
+    and ``masks``, of one of the forms that `read_masks` takes. It may hold ``maskness`` (N,) and
+    ``soft_masks`` (N, rows, columns) uint8.
+
+    Raises:
+        DataError: naming ``where`` for a missing key, or for shapes, sizes or types that do not go
+            together.
+    """
+    if not isinstance(entry, Mapping):
+        raise DataError(f"{where}: expected a dict, found {type(entry).__name__}")
+    _require(entry, ("img_path", "ori_shape", "pred_instances"), where)
+    instances = entry["pred_instances"]
+    where = f"{where} ({entry['img_path']})"
+    if "masks" not in instances:
+        raise DataError(
+            f"{where}: pred_instances has no masks; a model without a mask head finds boxes only"
+        )
+    _require(
+        instances, [key for key in _SHAPES if key not in _OPTIONAL], f"{where}: pred_instances"
+    )
+    arrays = _arrays_of(instances, where)
+    height, width = (int(side) for side in entry["ori_shape"][:2])
+    try:
+        return ImagePrediction(
+            image_id=Path(entry["img_path"]).stem,
+            img_path=str(entry["img_path"]),
+            img_id=entry.get("img_id"),
+            height=height,
+            width=width,
+            boxes=arrays["bboxes"],
+            scores=arrays["scores"],
+            labels=arrays["labels"],
+            masks=read_masks(instances["masks"], height, width),
+            mask_scores=arrays.get("maskness"),
+            soft_masks=arrays.get("soft_masks"),
+        )
+    except (CellsegError, TypeError, KeyError) as error:
+        raise DataError(f"{where}: {error}") from error
+
+
+def to_dump_entry(found: ImagePrediction | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entry of an image, which `from_dump_entry` reads.
+
+    Args:
+        found: a prediction; or what a model returns for an image (``DetDataSample.to_dict()``): its ground truth is
+            left out, its masks become RLEs, and all else stays as it is, for mmdet's own tools.
+
+    Raises:
+        DataError: the masks are not of the size of the image.
+    """
+    if isinstance(found, ImagePrediction):
+        instances = {
+            "bboxes": found.boxes,
+            "scores": found.scores,
+            "labels": found.labels,
+            "masks": found.masks.to_coco(),
+            "maskness": found.mask_scores,
+            "soft_masks": found.soft_masks,
+        }
+        return {
+            "img_id": found.img_id,
+            "img_path": found.img_path or found.image_id,
+            "ori_shape": (found.height, found.width),
+            "pred_instances": {key: one for key, one in instances.items() if one is not None},
+        }
+    entry = {key: value for key, value in found.items() if key not in _GROUND_TRUTH}
+    instances = entry["pred_instances"]
+    if "masks" in instances:
+        runs = read_masks(instances["masks"], *entry["ori_shape"][:2])
+        entry["pred_instances"] = {**instances, "masks": runs.to_coco()}
+    return entry
+
+
+def write_predictions(
+    path: str | os.PathLike[str], found: Iterable[ImagePrediction | Mapping[str, Any]]
+) -> int:
+    """Write a dump, whole or not at all, image by image, and return the number of images.
+
+    Args:
+        path: file to write.
+        found: predictions, or what `to_dump_entry` returned.
+    """
+    count = 0
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        stream = DumpStream(file)
+        for count, one in enumerate(found, start=1):  # noqa: B007
+            stream.add(one)
+        stream.close()
+    return count
+
+
+class DumpStream:
+    """A pickled list that is written entry by entry, so that no more than one is in memory.
+
+    Args:
+        file: open for writing, in binary.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        file.write(pickle.PROTO + bytes([_PROTOCOL]) + pickle.EMPTY_LIST)
+
+    def add(self, found: ImagePrediction | Mapping[str, Any]) -> None:
+        """Append a prediction, or what `to_dump_entry` returned for an image."""
+        entry = to_dump_entry(found) if isinstance(found, ImagePrediction) else found
+        pickled = pickle.dumps(entry, _PROTOCOL)
+        self._file.write(pickled[2:-1] + pickle.APPEND)  # without the protocol and the end
+
+    def close(self) -> None:
+        """End the list; without it the file is cut off."""
+        self._file.write(pickle.STOP)
+
+
+def _arrays_of(instances: Mapping[str, Any], where: str) -> dict[str, np.ndarray]:
+    """Return what ``pred_instances`` holds for each instance, but for the masks."""
+    arrays = {key: _to_numpy(instances[key]) for key in _SHAPES if key in instances}
+    for key, array in arrays.items():
+        if not _fits(array, _SHAPES[key]):
+            sides = ", ".join(
+                ["N", *("any" if side is None else str(side) for side in _SHAPES[key])]
+            )
+            raise DataError(f"{where}: {key} of shape {array.shape}, expected ({sides})")
+    if not len(arrays["scores"]):
+        # An image without boxes never reaches the mask head: nothing is missing all the same.
+        arrays.setdefault("maskness", np.zeros(0))
+        arrays.setdefault("soft_masks", np.zeros((0, 0, 0), dtype=np.uint8))
+    soft_masks = arrays.get("soft_masks")
+    if soft_masks is not None and soft_masks.dtype != np.uint8:
+        raise DataError(f"{where}: soft_masks of type {soft_masks.dtype}, expected uint8")
+    return arrays
+
+
+def _fits(array: np.ndarray, shape: tuple[int | None, ...]) -> bool:
+    return array.ndim == 1 + len(shape) and all(
+        expected in (None, found) for expected, found in zip(shape, array.shape[1:], strict=True)
+    )
+
+
+def read_masks(masks: Any, height: int, width: int) -> Runs:
+    """Read the masks of one image: `EncodedMasks`, a list of N COCO RLEs, or a boolean tensor (N, height, width).
+
+    The tensor may be an array, and on any device.
+
+    Raises:
+        DataError: if they are of another size, or an RLE is malformed.
+    """
+    if isinstance(masks, list | tuple):
+        return Runs.from_coco(masks, height, width)
+    if tuple(masks.shape[1:]) != (height, width):
+        raise DataError(
+            f"masks of shape {tuple(masks.shape)} for an image of {height} x {width} pixels"
+        )
+    if isinstance(masks, EncodedMasks):
+        return masks.runs
+    if hasattr(masks, "detach"):
+        # Found on the device: the pixels are few, N x height x width is not.
+        instance, y, x = masks.nonzero().T.cpu().numpy()
+    else:
+        instance, y, x = np.nonzero(masks)
+    return Runs.from_pixels(x * height + y, instance, len(masks), height, width)
+
+
+def _require(mapping: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
+    missing = [key for key in keys if key not in mapping]
+    if missing:
+        raise DataError(
+            f"{where}: no {', '.join(map(repr, missing))}; found {', '.join(map(repr, mapping))}"
+        )
+
+
+def _to_numpy(value: Any) -> np.ndarray:
+    # By attribute, not by type: naming torch.Tensor would import torch.
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)

@@ -1,0 +1,1 @@
+"""Charts: inline SVG for pages, and curves of trainings as pictures."""

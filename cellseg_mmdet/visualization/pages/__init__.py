@@ -1,0 +1,1 @@
+"""Self-contained HTML pages: the report on a run, the page on a data set."""

@@ -1,0 +1,188 @@
+"""What a report on a run is made of: predictions, truth, images and config, read from their files; and what each
+image has to tell."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cellseg_mmdet.config_content import dataset_of
+from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.evaluation.files import read_scoring_task
+from cellseg_mmdet.evaluation.kaggle_map import image_score
+from cellseg_mmdet.evaluation.outcomes import Outcomes, find_outcomes
+from cellseg_mmdet.evaluation.overlaps import Overlaps
+from cellseg_mmdet.evaluation.report import Report
+from cellseg_mmdet.evaluation.scoring import records_by_image_id
+from cellseg_mmdet.postprocess import Pipeline
+from cellseg_mmdet.postprocess.score_threshold import ScoreThreshold
+from cellseg_mmdet.progress import parallel_map
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord
+from cellseg_mmdet.visualization.draw.pictures import find_picture
+
+PathLike = str | os.PathLike[str]
+
+SCORE_THRESHOLDS = tuple(percent / 100 for percent in range(5, 100, 5))
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """What the scores of the predicted cells of one image are worth.
+
+    Attributes:
+        score_at: the competition's score at each of `SCORE_THRESHOLDS` in place of the config's threshold.
+        confidence: (M,) scores of the cells at the lowest of these thresholds, and
+        iou: (M,) the best IoU of each of them with a true cell, one to one.
+    """
+
+    score_at: tuple[float, ...]
+    confidence: np.ndarray
+    iou: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class ImageStudy:
+    """One image of a run.
+
+    Attributes:
+        final: the predicted cells after post-processing.
+        true: what is annotated.
+        outcomes: what became of the cells of both.
+        score: the competition's score, in [0, 1].
+        sweep: None for cells without scores.
+    """
+
+    final: ImagePrediction
+    true: ImageRecord
+    outcomes: Outcomes
+    score: float
+    sweep: Sweep | None
+
+
+@dataclass(frozen=True, eq=False)
+class RunData:
+    """A run that was read and scored.
+
+    Attributes:
+        report: scores of all metrics.
+        studies: of all images.
+        config_text: the whole config, as it is after inheritance; empty without one.
+        score_thresholds: those of the config, by class; empty without one.
+        image_dir: where the images are.
+    """
+
+    report: Report
+    studies: list[ImageStudy]
+    config_text: str
+    score_thresholds: dict[str, float]
+    image_dir: Path
+
+
+def read_run(
+    predictions: PathLike,
+    annotations: PathLike,
+    config: PathLike | None = None,
+    *,
+    images_dir: PathLike | None = None,
+) -> RunData:
+    """Read and score a dump of raw predictions, or a csv file of final cells.
+
+    Args:
+        predictions: what tools/test.py wrote, or a csv file such as a submission.
+        annotations: COCO json, MMDetection pickle, or a csv file of cells.
+        config: of the model that predicted; a csv needs none, but is shown with it.
+        images_dir: where the images are; by default where the config's data sets have them.
+
+    Raises:
+        FileNotFoundError: if a file does not exist.
+        UsageError: if there is no annotated image, the folder of the images is not to be found, or a dump has no
+            config.
+        ValueError: if a file is damaged, or predictions and annotations are not of the same images.
+    """
+    task = read_scoring_task(predictions, annotations, config=config, images_dir=images_dir)
+    if not task.records:
+        raise UsageError(f"{annotations} holds no image to report on")
+    # Before the work of scoring, not after it.
+    image_dir = _image_dir(task.config, task.records[0]) if images_dir is None else Path(images_dir)
+    report = task.evaluate()
+    by_id = records_by_image_id(task.records)
+    pairs = [(prediction, by_id[prediction.image_id]) for prediction in task.predictions]
+    study = partial(_study, postprocess=task.postprocess)
+    return RunData(
+        report=report,
+        studies=parallel_map(study, pairs, description="comparing"),
+        config_text="" if task.config is None else task.config.pretty_text,
+        score_thresholds={} if task.postprocess is None else _score_thresholds(task.postprocess),
+        image_dir=image_dir,
+    )
+
+
+def _study(pair: tuple[ImagePrediction, ImageRecord], postprocess: Pipeline | None) -> ImageStudy:
+    prediction, record = pair
+    final = prediction if postprocess is None else postprocess(prediction)
+    overlaps = Overlaps(final.masks, record.masks)
+    return ImageStudy(
+        final=replace(final, soft_masks=None),  # megabytes, to pass from process to process
+        true=record,
+        outcomes=find_outcomes(overlaps),
+        score=image_score(overlaps),
+        sweep=None if postprocess is None else _sweep(prediction, record, postprocess),
+    )
+
+
+def _sweep(prediction: ImagePrediction, record: ImageRecord, postprocess: Pipeline) -> Sweep:
+    finals = [_at_threshold(postprocess, thr)(prediction) for thr in SCORE_THRESHOLDS]
+    overlaps = [Overlaps(final.masks, record.masks) for final in finals]
+    return Sweep(
+        score_at=tuple(map(image_score, overlaps)),
+        confidence=finals[0].scores,
+        iou=find_outcomes(overlaps[0]).iou,
+    )
+
+
+def _at_threshold(pipeline: Pipeline, score_thr: float) -> Pipeline:
+    """Return the pipeline with another score threshold; one that has none is given it as its first step."""
+    changed = ScoreThreshold(score_thr)
+    if not any(isinstance(step, ScoreThreshold) for step in pipeline.steps):
+        return replace(pipeline, steps=(changed, *pipeline.steps))
+    return replace(
+        pipeline,
+        steps=tuple(changed if isinstance(s, ScoreThreshold) else s for s in pipeline.steps),
+    )
+
+
+def _score_thresholds(pipeline: Pipeline) -> dict[str, float]:
+    """Return the threshold of each class, those that are equal for all under the name ''."""
+    steps = [step for step in pipeline.steps if isinstance(step, ScoreThreshold)]
+    if not steps:
+        return {}
+    classes = pipeline.classes or ("",)
+    values = steps[-1].score_thr.of(np.arange(len(classes))).tolist()
+    if len(set(values)) == 1:
+        return {"": values[0]}
+    return dict(zip(classes, values, strict=True))
+
+
+def _image_dir(config: Mapping[str, Any] | None, first: ImageRecord) -> Path:
+    """Return the folder among those of the config's data sets that holds the first annotated image."""
+    if config is None:
+        raise UsageError(
+            "without a config nothing says where the images are: name their folder (--images)"
+        )
+    tried = []
+    for loader in ("test_dataloader", "val_dataloader", "train_dataloader"):
+        dataset = dataset_of(config, loader)
+        prefix = (dataset.get("data_prefix") or {}).get("img", "")
+        tried.append(Path(dataset.get("data_root") or "") / prefix)
+        if find_picture(tried[-1], first) is not None:
+            return tried[-1]
+    folders = ", ".join(dict.fromkeys(map(str, tried)))
+    raise UsageError(
+        f"{first.file_name} is in none of the folders of the config ({folders}): name that of the images (--images)"
+    )
