@@ -13,6 +13,8 @@ test_splits = dict(
 )
 metainfo = dict(classes=("nucleus",), palette=[(86, 180, 233)])
 
+cell_scale = dict(diameter_px=22.3)  # median of the 2,839 nuclei of the sample
+
 load_alike = dict(
     type="LoadCellImage",
     intensity=dict(
