@@ -12,6 +12,7 @@ import argparse
 from cellseg_mmdet.engine.arguments import add_config_arguments
 from cellseg_mmdet.export import FORMATS
 from cellseg_mmdet.images import add_plane_arguments, find_images, selection_from
+from cellseg_mmdet.images.scale import add_scale_arguments, scale_from
 from cellseg_mmdet.inference import Predictor, infer_images
 from cellseg_mmdet.terminal import run_tool
 
@@ -55,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="what to do about an image that cannot be read (default: stop)",
     )
     add_plane_arguments(parser)
+    add_scale_arguments(parser)
     add_config_arguments(parser)
     return parser
 
@@ -81,6 +83,8 @@ def main(argv: list[str] | None = None) -> None:
         overlays=not args.no_overlays,
         on_error=args.on_error,
         selection=selection,
+        scale=scale_from(args),
+        cell_scale=predictor.cfg.get("cell_scale"),
     )
     print(summary)
 

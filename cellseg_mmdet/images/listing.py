@@ -19,7 +19,7 @@ from cellseg_mmdet.structures.image_key import ImageKey
 
 IMAGE_SUFFIXES = tuple(
     suffix
-    for name in ("png", "tiff", "jpeg", "bmp", "webp", "npy", "ome-zarr")
+    for name in FORMATS.names()
     for suffix in FORMATS.get(name).suffixes  # type: ignore[attr-defined]
 )
 # Cellpose writes its results beside the images, as a pickled object.

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from cellseg_mmdet.errors import ImageError
 from cellseg_mmdet.export import Writer, opened
@@ -15,11 +15,13 @@ from cellseg_mmdet.export.overlay import OverlayWriter
 from cellseg_mmdet.export.submission import SubmissionWriter
 from cellseg_mmdet.images import Image, ImageKey, PlaneSelection, read_image
 from cellseg_mmdet.images.intensity import to_bgr8
+from cellseg_mmdet.images.scale import ScaleChoice, resized_image, resized_prediction
 from cellseg_mmdet.progress import progress_bar
 from cellseg_mmdet.structures import ImagePrediction
 
 OnError = Literal["stop", "skip"]
 NamedImage = tuple[ImageKey, Image]
+_AS_IT_IS = ScaleChoice()
 
 
 class ImagePredictor(Protocol):
@@ -72,6 +74,8 @@ def infer_images(
     overlays: bool = True,
     on_error: OnError = "stop",
     selection: PlaneSelection | None = None,
+    scale: ScaleChoice = _AS_IT_IS,
+    cell_scale: Mapping[str, Any] | None = None,
 ) -> InferenceSummary:
     """Predict images and write what was found to ``out_dir``.
 
@@ -86,6 +90,8 @@ def infer_images(
         on_error: what happens when an image cannot be read. After 'stop' overlays of earlier images may exist, but none
             of the other files.
         selection: planes of stacks.
+        scale: size of the cells, to which images are resized before they are predicted.
+        cell_scale: size of the cells that the model was trained on, of its config.
 
     Raises:
         ImageError: an image cannot be read and ``on_error`` is 'stop', or no image can be read.
@@ -98,8 +104,13 @@ def infer_images(
     readable = _read_all(progress_bar(images, description="predict"), on_error, skipped, selection)
     with opened(writers, out_dir, predictor.classes):
         for batch in _batches_of_one_size(readable, batch_size):
-            for (key, image), raw in zip(batch, _predict(predictor, batch), strict=True):
-                final = predictor.postprocess(raw)
+            seen = [
+                (key, resized_image(image, scale.factors_yx(cell_scale, image.pixel_size_um)))
+                for key, image in batch
+            ]
+            for (key, image), raw in zip(batch, _predict(predictor, seen), strict=True):
+                # The numbers of the post-processing are those of the scale that the model was trained at.
+                final = resized_prediction(predictor.postprocess(raw), image.size_hw)
                 final = replace(final, img_id=img_ids[key.name], img_path=key.path)
                 shown = to_bgr8(image)
                 for writer in writers:

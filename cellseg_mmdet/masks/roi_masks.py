@@ -12,6 +12,9 @@ from cellseg_mmdet.masks.roi_bitmaps import RoIBitmaps, to_numpy
 from cellseg_mmdet.masks.roi_sampling import Interpolation, box_sizes, normalised
 from cellseg_mmdet.masks.roi_targets import align_weights
 
+# Of two masks that share a new pixel evenly neither gets it, whichever way float32 rounds: they stay apart.
+_HALF = 0.5 + 1e-5
+
 
 class RoIMasks(RoIBitmaps):
     """N masks of one image with the methods of mmdet's ``BaseInstanceMasks``, at the cost of the boxes.
@@ -36,7 +39,7 @@ class RoIMasks(RoIBitmaps):
 
     def resize(self, out_shape: tuple[int, int], interpolation: str = "nearest") -> RoIMasks:
         """Resize to (height, width), 'nearest' as mmdet does, or 'bilinear' with a threshold at one half, for outlines
-        without steps.
+        without steps; masks without a common pixel have none afterwards.
 
         Raises:
             ValueError: for another interpolation, or a size without pixels.
@@ -277,7 +280,7 @@ class RoIMasks(RoIBitmaps):
             bitmap = self.bitmap(index).T.astype(np.float32)
             columns = _weights(x_low[x1:x2], x_high[x1:x2], x_part[x1:x2], left, bitmap.shape[0])
             rows = _weights(y_low[y1:y2], y_high[y1:y2], y_part[y1:y2], top, bitmap.shape[1])
-            parts.append((columns @ bitmap @ rows.T >= 0.5).astype(np.uint8).ravel())
+            parts.append((columns @ bitmap @ rows.T > _HALF).astype(np.uint8).ravel())
         return RoIMasks(boxes, np.concatenate(parts), new_height, new_width).tightened()
 
     def _check_shape(self, out_shape: tuple[int, int]) -> None:

@@ -118,6 +118,14 @@ def test_bilinear_resize_is_opencvs(seed: int, new: tuple[int, int]) -> None:
     np.testing.assert_array_equal(found[clear], share[clear] > 0.5)
 
 
+@given(seed=st.integers(0, 10**6), new=st.tuples(st.integers(1, 50), st.integers(1, 50)))
+def test_masks_that_touch_stay_apart(seed: int, new: tuple[int, int]) -> None:
+    labels = np.random.default_rng(seed).integers(1, 5, (6, 5)).repeat(4, axis=0).repeat(3, axis=1)
+    resized = resized_masks(Runs.from_label_map(labels), new)
+    assert resized.areas.sum() <= new[0] * new[1]
+    assert (resized.to_label_map() > 0).sum() == resized.areas.sum()
+
+
 def test_pictures() -> None:
     picture = np.tile(np.arange(64, dtype=np.uint16) * 100, (40, 1))
     image = Image(picture[..., None], ImageKey("a"), ("gray",), (0.5, 0.25))
