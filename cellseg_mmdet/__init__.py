@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from cellseg_mmdet.annotations import read_annotations
     from cellseg_mmdet.errors import CellsegError
     from cellseg_mmdet.evaluation import score_predictions
+    from cellseg_mmdet.images import Image, open_image, read_image
     from cellseg_mmdet.inference.cells import Cell, Cells
-    from cellseg_mmdet.inference.model import Model, load_model, read_image
+    from cellseg_mmdet.inference.model import Model, load_model
     from cellseg_mmdet.masks import RoIMasks, Runs
     from cellseg_mmdet.structures import ImagePrediction, ImageRecord, load_predictions
 
@@ -36,6 +37,7 @@ _HOMES = {
     "Cell": "inference.cells",
     "Cells": "inference.cells",
     "CellsegError": "errors",
+    "Image": "images",
     "ImagePrediction": "structures",
     "ImageRecord": "structures",
     "Model": "inference.model",
@@ -44,7 +46,8 @@ _HOMES = {
     "load_model": "inference.model",
     "load_predictions": "structures",
     "read_annotations": "annotations",
-    "read_image": "inference.model",
+    "open_image": "images",
+    "read_image": "images",
     "score_predictions": "evaluation",
 }
 
@@ -52,6 +55,7 @@ __all__ = [
     "Cell",
     "Cells",
     "CellsegError",
+    "Image",
     "ImagePrediction",
     "ImageRecord",
     "Model",
@@ -60,6 +64,7 @@ __all__ = [
     "__version__",
     "load_model",
     "load_predictions",
+    "open_image",
     "read_annotations",
     "read_image",
     "score_predictions",

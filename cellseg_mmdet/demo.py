@@ -18,8 +18,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
-
 from cellseg_mmdet.converters.readers.sartorius import read_sartorius
 from cellseg_mmdet.doctor import ops_fault
 from cellseg_mmdet.errors import CellsegError
@@ -27,6 +25,7 @@ from cellseg_mmdet.evaluation import score_predictions
 from cellseg_mmdet.postprocess.from_config import pipeline_from_config
 from cellseg_mmdet.structures import ImagePrediction, ImageRecord, load_predictions
 from cellseg_mmdet.visualization.draw import write_picture
+from cellseg_mmdet.visualization.draw.pictures import read_picture
 from cellseg_mmdet.visualization.pages.comparison import draw_comparison
 
 Result = TypeVar("Result")
@@ -280,9 +279,7 @@ def draw_comparisons(
     records_by_id = {Path(record.file_name).stem: record for record in records}
     for prediction in predictions:
         record = records_by_id[prediction.image_id]
-        image = cv2.imread(str(image_dir / record.file_name))
-        if image is None:
-            raise StepError(f"step 'score': {image_dir / record.file_name} cannot be read")
+        image = read_picture(image_dir, record)
         title = f"{record.cell_type or 'image'} {prediction.image_id}"
         picture = draw_comparison(image, record.masks, prediction.masks, title=title)
         write_picture(out_dir / f"{prediction.image_id}.png", picture)

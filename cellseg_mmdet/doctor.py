@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from types import ModuleType
 
-OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 13)
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
 
 # Not `make setup` alone: it goes by its stamps, and they know nothing of what was changed by hand.
 SET_UP_ANEW = (

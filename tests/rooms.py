@@ -51,7 +51,7 @@ ROOMS = {
         _rooms("masks"),
     ),
     "images": Room(
-        "pictures: sources, channels and intensity, listing, orientation, size",
+        "pictures: formats (`sources/`, one file each), planes, orientation, intensity, scale, listing",
         _rooms("masks structures"),
     ),
     "annotations": Room(

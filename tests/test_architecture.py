@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "cellseg_mmdet"
 STACK = ("torch", "mmcv", "mmdet", "mmengine")
 # Rooms of which nothing is built yet.
-TO_COME = {"images"}
+TO_COME: set[str] = set()
 
 
 def name_of(path: Path) -> str:

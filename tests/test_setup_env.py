@@ -74,15 +74,15 @@ def test_a_range_among_the_pins_is_refused_with_its_line():
 # ---- checks before anything long ----
 
 
-@pytest.mark.parametrize("version", [(3, 10), (3, 11), (3, 12), (3, 13)])
+@pytest.mark.parametrize("version", [(3, 11), (3, 12), (3, 13)])
 def test_supported_pythons(version):
     assert python_fault(version) == ""
 
 
-@pytest.mark.parametrize("version", [(2, 7), (3, 6), (3, 9), (3, 14)])
+@pytest.mark.parametrize("version", [(2, 7), (3, 6), (3, 10), (3, 14)])
 def test_other_pythons_are_told_what_is_needed(version):
     sentence = python_fault(version)
-    assert f"Python {version[0]}.{version[1]}, set-up needs 3.10 to 3.13" in sentence
+    assert f"Python {version[0]}.{version[1]}, set-up needs 3.11 to 3.13" in sentence
     assert "PYTHON=python3.13" in sentence
 
 

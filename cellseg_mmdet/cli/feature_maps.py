@@ -13,6 +13,7 @@ from cellseg_mmdet.cli.arguments import (
     add_model_arguments,
 )
 from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.images import add_plane_arguments, selection_from
 
 EXAMPLES = """\
   cellseg feature-maps my_config.py epoch_20.pth image.png --list-layers
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="channels of a layer to draw, the first ones (default: %(default)s)",
     )
     add_device_argument(parser)
+    add_plane_arguments(parser)
     add_config_arguments(parser)
 
 
@@ -51,11 +53,11 @@ def run(args: argparse.Namespace) -> None:
     """Draw the sheets, or list the layers."""
     if not (args.list_layers or args.out_dir):
         raise UsageError("give --out-dir, or --list-layers")
+    from cellseg_mmdet.images import read_image
     from cellseg_mmdet.inference import Predictor
     from cellseg_mmdet.inference.feature_maps import list_layers, write_sheets
-    from cellseg_mmdet.inference.images import read_image
 
-    image = read_image(args.image)
+    image = read_image(args.image, selection_from(args))
     predictor = Predictor(
         args.config,
         args.checkpoint,

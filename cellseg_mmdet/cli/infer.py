@@ -1,7 +1,7 @@
 """Find cells in images: a submission, COCO results and overlays from a trained model.
 
-Images are 8- or 16-bit, gray or color, PNG, TIFF, JPEG or BMP. A 16-bit image with values above 255 is stretched
-to 8 bits from its 0.1 to its 99.9 percentile. What is found goes through the config's `postprocess` list.
+Images are of any format that docs/images.md lists; their values become what the model was trained on as its config
+says. Of a stack the planes have to be selected. What is found goes through the config's `postprocess` list.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from cellseg_mmdet.cli.arguments import (
     positive,
 )
 from cellseg_mmdet.export import FORMATS
+from cellseg_mmdet.images import add_plane_arguments, selection_from
+from cellseg_mmdet.images.scale import add_scale_arguments, scale_from
 
 EXAMPLES = """\
   cellseg infer my_config.py runs/first/epoch_20.pth image.tif --out-dir found
   cellseg infer my_config.py epoch_20.pth images/ --recursive --on-error skip --out-dir found
+  cellseg infer my_config.py epoch_20.pth stack.tif --channel 0 --z max --out-dir found
 """
 
 
@@ -53,14 +56,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="stop",
         help="what to do about an image that cannot be read (default: stop)",
     )
+    add_plane_arguments(parser)
+    add_scale_arguments(parser)
     add_config_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Predict the images and write what was found."""
-    from cellseg_mmdet.inference import Predictor, find_images, infer_images
+    from cellseg_mmdet.images import find_images
+    from cellseg_mmdet.inference import Predictor, infer_images
 
-    images = find_images(args.paths, recursive=args.recursive)
+    selection = selection_from(args)
+    images = find_images(args.paths, recursive=args.recursive, selection=selection)
     predictor = Predictor(
         args.config,
         args.checkpoint,
@@ -78,5 +85,8 @@ def run(args: argparse.Namespace) -> None:
         submission_format=args.format,
         overlays=not args.no_overlays,
         on_error=args.on_error,
+        selection=selection,
+        scale=scale_from(args),
+        cell_scale=predictor.cfg.get("cell_scale"),
     )
     print(summary)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from cellseg_mmdet.converters.cleaning import Cleaning
-from cellseg_mmdet.converters.images import read_image_size
 from cellseg_mmdet.converters.pipeline import Converted, Row, convert_images, finish_image
 from cellseg_mmdet.converters.rejects import OnError, Rejected
 from cellseg_mmdet.errors import CellsegError, DataError
+from cellseg_mmdet.images import image_size_hw
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.structures import ImageRecord
 
@@ -68,7 +68,7 @@ def _convert_image(
         if image.category is None:
             raise DataError("the labels csv has no row for this image")
         masks = Runs.from_label_map(load(image.mask_path))
-        height, width = read_image_size(image.image_path)
+        height, width = image_size_hw(image.image_path)
         if (masks.height, masks.width) != (height, width):
             raise DataError(
                 f"label map of {masks.height} x {masks.width} pixels for an image of {height} x {width}"

@@ -3,8 +3,8 @@
 from cellseg_mmdet.datasets.cell_dataset import CellDataset
 from cellseg_mmdet.datasets.transforms import (
     CopyPasteCells,
-    DarkBackground,
     ElasticDeformation,
+    LoadCellImage,
     LoadRoIAnnotations,
     PackPixelTargets,
     RandomPhotometry,
@@ -12,14 +12,13 @@ from cellseg_mmdet.datasets.transforms import (
     RandomRotate90,
     RandomRotateScale,
     RandomScaleCrop,
-    StretchContrast,
 )
 
 __all__ = [
     "CellDataset",
     "CopyPasteCells",
-    "DarkBackground",
     "ElasticDeformation",
+    "LoadCellImage",
     "LoadRoIAnnotations",
     "PackPixelTargets",
     "RandomPhotometry",
@@ -27,5 +26,4 @@ __all__ = [
     "RandomRotate90",
     "RandomRotateScale",
     "RandomScaleCrop",
-    "StretchContrast",
 ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cellseg_mmdet.converters.images import IMAGE_SUFFIXES, list_images, read_image_size
 from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.images import IMAGE_SUFFIXES, files_by_stem, image_size_hw
 
 
 def from_folder(folder: str) -> list[dict[str, Any]]:
@@ -17,12 +17,12 @@ def from_folder(folder: str) -> list[dict[str, Any]]:
         NotADirectoryError: there is no such folder.
         UsageError: it holds no image, or a file that only looks like one.
     """
-    files = list_images(folder)
+    files = files_by_stem(folder)
     if not files:
         raise UsageError(f"{folder}: no image in it; read are {', '.join(IMAGE_SUFFIXES)}")
     images = []
     for number, path in enumerate(files.values(), start=1):
-        height, width = read_image_size(path)
+        height, width = image_size_hw(path)
         images.append(
             {
                 "img_id": number,

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from cellseg_mmdet.annotations.cell_csv import ANY_CELL, CellTable, is_csv, read_cell_table
 from cellseg_mmdet.annotations.files import read_annotations
 from cellseg_mmdet.config_content import cell_metrics, class_names, read_config
-from cellseg_mmdet.converters.images import read_image_size
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.evaluation.image_metric import MetricOptions, metric_names
 from cellseg_mmdet.evaluation.report import Report, evaluate
 from cellseg_mmdet.evaluation.scoring import records_by_image_id
 from cellseg_mmdet.export.check import find_images
+from cellseg_mmdet.images import image_size_hw
 from cellseg_mmdet.postprocess import Pipeline
 from cellseg_mmdet.postprocess.from_config import pipeline_from_config
 from cellseg_mmdet.structures import ImagePrediction, ImageRecord, from_records, load_predictions
@@ -172,4 +172,4 @@ def _options(config: Config) -> MetricOptions:
 
 def _sizes_in(folder: PathLike | None) -> dict[str, tuple[int, int]]:
     images = {} if folder is None else find_images(folder)
-    return {image_id: read_image_size(path) for image_id, path in images.items()}
+    return {image_id: image_size_hw(path) for image_id, path in images.items()}

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from cellseg_mmdet.annotations.csv_rows import CsvError, parse_csv
 from cellseg_mmdet.annotations.submissions import FORMATS, SubmissionFormat
-from cellseg_mmdet.converters.images import list_images, read_image_size
 from cellseg_mmdet.errors import DataError
+from cellseg_mmdet.images import files_by_stem, image_size_hw
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.masks.parsing import parse_strings
 from cellseg_mmdet.masks.shared import in_pixels, shared_by_masks
@@ -88,7 +88,7 @@ def check_submission(
         rows_of.setdefault(cell.image_id, []).append(cell)
     for image_id, cells in rows_of.items():
         if image_id in images:
-            faults += _check_image(cells, read_image_size(images[image_id]), layout)
+            faults += _check_image(cells, image_size_hw(images[image_id]), layout)
         else:
             rows = "" if len(cells) == 1 else f" ({len(cells)} rows, to row {cells[-1].row})"
             faults.append(
@@ -110,10 +110,10 @@ def find_images(folder: str | os.PathLike[str]) -> dict[str, Path]:
         NotADirectoryError: if there is no such folder.
         DataError: if it holds no image.
     """
-    images = list_images(folder)
+    images = files_by_stem(folder)
     if not images:
         for inner in sorted(Path(folder).glob("*/images")):
-            images.update(list_images(inner))
+            images.update(files_by_stem(inner))
     if not images:
         raise DataError(f"{folder} holds no images")
     return images

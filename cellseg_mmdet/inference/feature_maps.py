@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.images import Image
 from cellseg_mmdet.inference.predictor import Predictor
 from cellseg_mmdet.visualization.draw import write_picture
 from cellseg_mmdet.visualization.draw.sheets import sheet
@@ -39,11 +40,11 @@ class FeatureMap:
     channels: np.ndarray
 
 
-def list_layers(predictor: Predictor, image: np.ndarray) -> list[tuple[str, str, str]]:
+def list_layers(predictor: Predictor, image: Image) -> list[tuple[str, str, str]]:
     """Return name, type and output shapes of each layer that has feature maps of an image, in the order of the model.
 
     Args:
-        image: uint8 BGR (H, W, 3).
+        image: as `read_image` gives it.
     """
     modules = {name: module for name, module in _modules(predictor).items() if name}
     shapes = _run(predictor, image, modules, lambda output: str(tuple(output.shape)))
@@ -55,12 +56,12 @@ def list_layers(predictor: Predictor, image: np.ndarray) -> list[tuple[str, str,
 
 
 def feature_maps(
-    predictor: Predictor, image: np.ndarray, layers: Sequence[str] = ()
+    predictor: Predictor, image: Image, layers: Sequence[str] = ()
 ) -> list[FeatureMap]:
     """Predict an image and return what the named layers made of it.
 
     Args:
-        image: uint8 BGR (H, W, 3).
+        image: as `read_image` gives it.
         layers: names of modules of the model; by default the parts of its backbone, or of its only network.
 
     Raises:
@@ -154,7 +155,7 @@ def draw_feature_map(feature_map: FeatureMap, *, max_channels: int = 64) -> np.n
 
 def write_sheets(
     predictor: Predictor,
-    image: np.ndarray,
+    image: Image,
     out_dir: str | os.PathLike[str],
     *,
     layers: Sequence[str] = (),
@@ -163,7 +164,7 @@ def write_sheets(
     """Write ``filters.png`` and a sheet for each layer, numbered, and return the first convolution and how many layers.
 
     Args:
-        image: uint8 BGR (H, W, 3).
+        image: as `read_image` gives it.
         layers: see `feature_maps`.
         max_channels: tiles of a sheet; the first channels are drawn.
 
@@ -186,7 +187,7 @@ def _modules(predictor: Predictor) -> dict[str, torch.nn.Module]:
 
 def _run(
     predictor: Predictor,
-    image: np.ndarray,
+    image: Image,
     modules: Mapping[str, torch.nn.Module],
     keep: Callable[[torch.Tensor], Kept],
 ) -> dict[str, list[Kept]]:

@@ -10,12 +10,11 @@ import numpy as np
 import torch
 
 from cellseg_mmdet.errors import ImageError
-from cellseg_mmdet.inference import images
+from cellseg_mmdet.images import Image
 from cellseg_mmdet.inference.cells import Cells
 from cellseg_mmdet.inference.predictor import Predictor
 
 _CHANNELS = (1, 3, 4)
-_RANGE_PERCENTILES = (0.1, 99.9)
 
 
 def load_model(
@@ -63,14 +62,14 @@ def load_model(
 class Model:
     """A trained model: call it with an image and get its `Cells`.
 
-    An image is an array of numbers of any type:
+    An image is what `read_image` returns, or an array of numbers of any type:
 
     - (H, W) or (H, W, 1) is gray;
     - (H, W, 3) is RGB;
     - (H, W, 4) is RGB and alpha, which is dropped.
 
-    8-bit values are taken as they are; others are stretched, all channels alike, so that the 0.1 percentile becomes 0
-    and the 99.9 percentile 255. Booleans are black and white. Channels first, (C, H, W), is refused.
+    How stored values become what the network sees is the model's ``intensity``, the same as in training. Booleans are
+    black and white. Channels first, (C, H, W), is refused.
 
     What is found goes through the config's ``postprocess`` list, as in ``cellseg infer``.
 
@@ -88,10 +87,10 @@ class Model:
         >>> class GrayValues:
         ...     classes = ("cell",)
         ...     def predict(self, images):
-        ...         ((name, bgr),) = images.items()
-        ...         masks = Runs.from_label_map(bgr[..., 0])
+        ...         ((name, array),) = images.items()
+        ...         masks = Runs.from_label_map(array[..., 0])
         ...         scores, labels = np.ones(len(masks)), np.zeros(len(masks), int)
-        ...         return [ImagePrediction(name, 1, *bgr.shape[:2], masks.boxes, scores, labels, masks)]
+        ...         return [ImagePrediction(name, 1, *array.shape[:2], masks.boxes, scores, labels, masks)]
         ...     def postprocess(self, prediction):
         ...         return prediction
         >>> Model(GrayValues())(np.array([[0, 90, 0, 200], [0, 90, 0, 200]], np.uint8))
@@ -114,7 +113,7 @@ class Model:
         """Where the model computes."""
         return self.predictor.device
 
-    def __call__(self, image: np.ndarray, *, name: str = "image") -> Cells:
+    def __call__(self, image: Image | np.ndarray, *, name: str = "image") -> Cells:
         """Find the cells of one image.
 
         Args:
@@ -124,24 +123,9 @@ class Model:
         Raises:
             ImageError: the array is no picture: it has other axes, no pixels, or holds no numbers.
         """
-        bgr = images.to_bgr8(_in_16_bits(_picture(image, name))[..., ::-1])
-        (raw,) = self.predictor.predict({f"{name}.image": bgr})
+        picture = image if isinstance(image, Image) else _picture(image, name)
+        (raw,) = self.predictor.predict({f"{name}.image": picture})
         return Cells.from_prediction(self.predictor.postprocess(raw), self.classes)
-
-
-def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read one picture as uint8 RGB (H, W, 3), as `Model` takes it.
-
-    Raises:
-        ImageError: the file is missing, damaged, holds several pictures or is of another kind; the message names it.
-
-    Example:
-        >>> read_image("no_such_file.tif")
-        Traceback (most recent call last):
-        ...
-        cellseg_mmdet.errors.ImageError: no_such_file.tif: no such file
-    """
-    return np.ascontiguousarray(images.read_image(path)[..., ::-1])
 
 
 def _picture(image: np.ndarray, name: str) -> np.ndarray:
@@ -164,16 +148,3 @@ def _picture(image: np.ndarray, name: str) -> np.ndarray:
     if image.dtype == bool:
         image = image.astype(np.uint8) * 255
     return image[..., :3]
-
-
-def _in_16_bits(image: np.ndarray) -> np.ndarray:
-    """Spread values that are not of 8 or 16 bits over 16, from which they are stretched to 8."""
-    if image.dtype in (np.uint8, np.uint16):
-        return image
-    values = image.astype(np.float64)
-    finite = values[np.isfinite(values)]
-    low, high = np.percentile(finite, _RANGE_PERCENTILES) if finite.size else (0.0, 0.0)
-    if high <= low:  # one value alone: there is nothing to see
-        return np.zeros(image.shape, np.uint8)
-    shares = np.nan_to_num((values - low) / (high - low), nan=0.0, posinf=1.0, neginf=0.0)
-    return np.rint(shares.clip(0, 1) * 65535).astype(np.uint16)

@@ -19,6 +19,7 @@ from cellseg_mmdet.config_content import class_names, dataset_of
 from cellseg_mmdet.engine import load_config, prepare_model_cfg, register_checkpoint_loaders
 from cellseg_mmdet.engine.config import enable_tta
 from cellseg_mmdet.errors import CheckpointError, UsageError
+from cellseg_mmdet.images import Image, read_image
 from cellseg_mmdet.postprocess import build_pipeline
 from cellseg_mmdet.structures import ImagePrediction, from_dump_entry
 
@@ -73,13 +74,21 @@ class Predictor:
         self.model.to(self.device).eval()
 
     @torch.inference_mode()
-    def predict(self, images: Mapping[str, np.ndarray]) -> list[ImagePrediction]:
+    def predict(self, images: Mapping[str, Image | np.ndarray]) -> list[ImagePrediction]:
         """Predict one batch and return the raw predictions, in the order of the images.
 
         Args:
-            images: file name -> uint8 BGR (H, W, 3), as `read_image` gives it. A prediction is named by the stem.
+            images: file name -> what `read_image` gives, or an array that it takes. A prediction is named by the stem.
+
+        Raises:
+            ImageError: an image has other channels than the network.
         """
-        packed = [self._pipeline({"img": image}) for image in images.values()]
+        packed = [
+            self._pipeline(
+                {"image": image if isinstance(image, Image) else read_image(image, name=name)}
+            )
+            for name, image in images.items()
+        ]
         found = self.model.test_step(pseudo_collate(packed))
         for sample, name in zip(found, images, strict=True):
             sample.set_metainfo({"img_path": name})
@@ -89,16 +98,19 @@ class Predictor:
 def array_pipeline(cfg: Config) -> list[dict[str, Any]]:
     """Return the test pipeline of a config for images that are read already, without annotations.
 
+    What mmdet's ``LoadImageFromFile`` loads, `LoadCellImage` loads in its place: 8 bits as they are.
+
     Raises:
         UsageError: there is no test pipeline, or it does not begin with loading an image from a file.
     """
     steps = [dict(step) for step in dataset_of(cfg, "test_dataloader").get("pipeline") or []]
     first = _type_name(steps[0]) if steps else "nothing"
-    if first != "LoadImageFromFile":
+    if first == "LoadImageFromFile":
+        steps[0] = {"type": "LoadCellImage"}
+    elif first != "LoadCellImage":
         raise UsageError(
-            f"{cfg.filename}: the pipeline of test_dataloader must begin with LoadImageFromFile; it begins with {first}"
+            f"{cfg.filename}: the pipeline of test_dataloader must begin with LoadCellImage; it begins with {first}"
         )
-    steps[0]["type"] = "mmdet.LoadImageFromNDArray"
     return [step for step in steps if "LoadAnnotations" not in _type_name(step)]
 
 

@@ -12,7 +12,7 @@ from cellseg_mmdet.masks.roi_sampling import addresses, bitmap_offsets, columns_
 from cellseg_mmdet.masks.runs import Runs
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 
 class RoIBitmaps:

@@ -61,6 +61,13 @@ def nearest_source(length: int, new_length: int) -> np.ndarray:
     return np.floor(np.arange(new_length) * inverse_scale).astype(np.int64).clip(max=length - 1)
 
 
+def linear_source(length: int, new_length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return both old pixels that each new one lies between, and the share of the second, for bilinear resizing."""
+    at = ((np.arange(new_length) + 0.5) * (length / new_length) - 0.5).clip(0, length - 1)
+    low = np.floor(at).astype(np.int64)
+    return low, np.minimum(low + 1, length - 1), at - low
+
+
 def gather_axes(
     boxes: np.ndarray,
     bitmaps: np.ndarray,

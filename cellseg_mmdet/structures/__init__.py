@@ -1,5 +1,6 @@
 """The types that everybody hands on, and the layout in which predictions are dumped."""
 
+from cellseg_mmdet.structures.image_key import ImageKey
 from cellseg_mmdet.structures.image_prediction import ImagePrediction, from_records
 from cellseg_mmdet.structures.image_record import ImageRecord
 from cellseg_mmdet.structures.prediction_dump import (
@@ -10,6 +11,7 @@ from cellseg_mmdet.structures.prediction_dump import (
 )
 
 __all__ = [
+    "ImageKey",
     "ImagePrediction",
     "ImageRecord",
     "from_dump_entry",

@@ -4,3 +4,5 @@ _base_ = [
     "../_base_/schedules/schedule_20e.py",
     "../_base_/default_runtime.py",
 ]
+
+tta_pipeline = [*_base_.test_pipeline[:-1], _base_.views]

@@ -13,3 +13,5 @@ model = dict(
     # Images hold up to about 3,000 cells.
     test_cfg=dict(rpn=dict(nms_pre=8000, max_per_img=7000), rcnn=dict(max_per_img=3500)),
 )
+
+tta_pipeline = [*_base_.test_pipeline[:-1], _base_.views]

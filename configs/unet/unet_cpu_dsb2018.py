@@ -8,7 +8,7 @@ _base_ = [
 
 # The schedule's 40 epochs are 960 iterations of 2 of the sample's 48 training images.
 train_pipeline = [
-    *_base_.load_alike,
+    _base_.load_alike,
     _base_.load_cells,
     # No image is smaller than 256 = 224 / 0.875 pixels.
     dict(type="RandomScaleCrop", crop_size_hw=(224, 224), scale_range=(0.875, 1.25), min_area_px=1),
@@ -18,7 +18,7 @@ train_pipeline = [
     dict(type="RandomPhotometry", brightness=(-20, 20), contrast=(0.7, 1.3), gamma=(0.7, 1.4)),
     dict(_base_.pack_targets, boundary_px=2, border=dict(w0=10.0, sigma_px=5.0)),
 ]
-test_pipeline = [*_base_.load_alike, _base_.pack_image]
+test_pipeline = [_base_.load_alike, _base_.pack_image]
 tta_pipeline = [*test_pipeline[:-1], _base_.views]
 
 train_dataloader = dict(

@@ -16,7 +16,7 @@ from cellseg_mmdet.errors import CellsegError, DataError, UsageError
 HEIGHT, WIDTH = 20, 30
 CLASSES = ("astro", "cort", "shsy5y")
 LOAD_MASKS = [
-    {"type": "LoadImageFromFile"},
+    {"type": "LoadCellImage"},
     {"type": "LoadAnnotations", "with_bbox": True, "with_mask": True, "poly2mask": True},
     {"type": "PackDetInputs", "meta_keys": ("img_id", "cell_type")},
 ]

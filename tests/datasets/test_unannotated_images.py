@@ -13,7 +13,7 @@ from cellseg_mmdet.errors import UsageError
 
 CLASSES = ("astro", "cort", "shsy5y")
 PIPELINE = [
-    {"type": "LoadImageFromFile"},
+    {"type": "LoadCellImage"},
     {"type": "PackDetInputs", "meta_keys": ("img_id", "img_path", "ori_shape", "cell_type")},
 ]
 

@@ -10,10 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 
 from cellseg_mmdet.errors import ConfigError
-from cellseg_mmdet.inference import ImageError, find_images, infer_images
+from cellseg_mmdet.images import Image, ImageError, find_images
+from cellseg_mmdet.images.intensity import to_bgr8
+from cellseg_mmdet.images.scale import ScaleChoice
+from cellseg_mmdet.inference import infer_images
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.postprocess import build_pipeline
 from cellseg_mmdet.structures import ImagePrediction
@@ -30,9 +34,9 @@ class BrightPatches:
             [{"type": "ScoreThreshold", "score_thr": min_score}], self.classes
         )
 
-    def predict(self, images: Mapping[str, np.ndarray]) -> list[ImagePrediction]:
+    def predict(self, images: Mapping[str, Image]) -> list[ImagePrediction]:
         self.batches.append([Path(name).stem for name in images])
-        return [self._one(Path(name).stem, image) for name, image in images.items()]
+        return [self._one(Path(name).stem, to_bgr8(image)) for name, image in images.items()]
 
     def _one(self, image_id: str, image: np.ndarray) -> ImagePrediction:
         _, patches = cv2.connectedComponents((image[..., 0] > 128).astype(np.uint8))
@@ -167,3 +171,32 @@ def test_unknown_format_is_found_before_predicting(folder: Path, tmp_path: Path)
     with pytest.raises(ConfigError, match="sartorius"):
         infer_images(model, find_images([folder]), tmp_path / "out", submission_format="excel")
     assert model.batches == []
+
+
+@pytest.mark.parametrize(
+    "choice", [ScaleChoice(scale=0.5), ScaleChoice(diameter_px=20), ScaleChoice(pixel_size_um=0.25)]
+)
+def test_images_are_resized_for_the_model_and_masks_back(
+    tmp_path: Path, choice: ScaleChoice
+) -> None:
+    assert cv2.imwrite(str(tmp_path / "a.png"), squares(80, 120, 12, 16))
+    seen: list[tuple[int, int]] = []
+
+    class Watched(BrightPatches):
+        def _one(self, image_id: str, image: np.ndarray) -> ImagePrediction:
+            seen.append(image.shape[:2])
+            return super()._one(image_id, image)
+
+    infer_images(
+        Watched(),
+        find_images([tmp_path / "a.png"]),
+        tmp_path / "out",
+        scale=choice,
+        cell_scale={"diameter_px": 10.0, "pixel_size_um": 0.5},
+    )
+    assert seen == [(40, 60)]
+    images = json.loads((tmp_path / "out/images.json").read_text())["images"]
+    assert (images[0]["height"], images[0]["width"]) == (80, 120)
+    found = json.loads((tmp_path / "out/predictions.json").read_text())
+    areas = sorted(int(mask_utils.area(one["segmentation"])) for one in found)
+    assert abs(areas[0] - 12 * 12) <= 30 and abs(areas[1] - 16 * 16) <= 40

@@ -10,9 +10,9 @@ from mmdet.registry import MODELS
 
 from cellseg_mmdet.engine import load_config, prepare_model_cfg
 from cellseg_mmdet.errors import ImageError, UsageError
+from cellseg_mmdet.images import read_image
 from cellseg_mmdet.inference.cells import Cells
-from cellseg_mmdet.inference.images import read_image as read_bgr
-from cellseg_mmdet.inference.model import Model, load_model, read_image
+from cellseg_mmdet.inference.model import Model, load_model
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.structures import ImagePrediction
 
@@ -34,13 +34,12 @@ class Seen:
     device = torch.device("cpu")
 
     def predict(self, images):
-        ((self.name, self.bgr),) = images.items()
-        masks = Runs.from_label_map(self.bgr[..., 0])
+        ((self.name, self.picture),) = images.items()
+        pixels = getattr(self.picture, "pixels", self.picture)
+        masks = Runs.from_label_map(pixels[..., 0].astype(np.int64))
         scores, labels = np.ones(len(masks)), np.zeros(len(masks), dtype=np.int64)
         image_id = Path(self.name).stem
-        return [
-            ImagePrediction(image_id, 1, *self.bgr.shape[:2], masks.boxes, scores, labels, masks)
-        ]
+        return [ImagePrediction(image_id, 1, *pixels.shape[:2], masks.boxes, scores, labels, masks)]
 
     def postprocess(self, prediction):
         return prediction
@@ -49,7 +48,7 @@ class Seen:
 def seen(image: np.ndarray) -> np.ndarray:
     predictor = Seen()
     Model(predictor)(image)
-    return predictor.bgr
+    return predictor.picture
 
 
 GRAY = np.arange(12, dtype=np.uint8).reshape(3, 4)
@@ -57,41 +56,25 @@ RGB = np.dstack([GRAY, GRAY + 100, GRAY + 200])
 
 
 @pytest.mark.parametrize("image", [GRAY, GRAY[..., None]], ids=["(H, W)", "(H, W, 1)"])
-def test_gray_is_the_same_in_three_channels(image: np.ndarray) -> None:
-    np.testing.assert_array_equal(seen(image), np.dstack([GRAY] * 3))
+def test_gray_has_one_channel(image: np.ndarray) -> None:
+    np.testing.assert_array_equal(seen(image), GRAY[..., None])
 
 
 @pytest.mark.parametrize(
     "image", [RGB, np.dstack([RGB, np.full_like(GRAY, 7)])], ids=["RGB", "RGBA"]
 )
 def test_colors_are_in_the_order_rgb_and_alpha_is_dropped(image: np.ndarray) -> None:
-    np.testing.assert_array_equal(seen(image), RGB[..., ::-1])
+    np.testing.assert_array_equal(seen(image), RGB)
 
 
 def test_black_and_white() -> None:
     np.testing.assert_array_equal(seen(GRAY > 5)[..., 0], np.where(GRAY > 5, 255, 0))
 
 
-@pytest.mark.parametrize(
-    "dtype", [np.uint16, np.int16, np.int32, np.uint32, np.int64, np.float16, np.float32, float]
-)
-def test_the_same_picture_in_another_type_is_the_same_within_a_level(dtype: type) -> None:
-    random = np.random.default_rng(0)
-    ramp = random.permutation(np.linspace(300, 4000, 64 * 64)).reshape(64, 64)
-    expected = seen(ramp.astype(np.uint16)).astype(int)
-    assert np.abs(seen(ramp.astype(dtype)).astype(int) - expected).max() <= 1
-    assert (expected.min(), expected.max()) == (0, 255)
-
-
-def test_what_is_no_number_is_dark_and_infinity_bright() -> None:
-    image = np.linspace(0, 1, 400).reshape(20, 20)
-    image[0, 0], image[0, 1], image[0, 2] = np.nan, np.inf, -np.inf
-    assert seen(image)[0, :3, 0].tolist() == [0, 255, 0]
-
-
-@pytest.mark.parametrize("value", [0.0, 7.5, np.nan, -3])
-def test_one_value_alone_is_black(value: float) -> None:
-    assert not seen(np.full((4, 4), value)).any()
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_values_of_other_types_are_the_intensitys_to_change(dtype: type) -> None:
+    image = (300 * RGB.astype(float)).astype(dtype)
+    np.testing.assert_array_equal(seen(image), image)
 
 
 def test_an_array_is_not_changed() -> None:
@@ -130,11 +113,14 @@ def test_repr() -> None:
     assert repr(Model(Seen())) == "Model(classes=cell; on cpu)"
 
 
-def test_a_file_is_read_in_the_order_rgb(tmp_path: Path) -> None:
+def test_a_picture_that_was_read_goes_on_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     assert cv2.imwrite(str(path), RGB[..., ::-1])
-    np.testing.assert_array_equal(read_image(path), RGB)
-    np.testing.assert_array_equal(seen(read_image(path)), read_bgr(path))
+    predictor = Seen()
+    picture = read_image(path)
+    np.testing.assert_array_equal(picture.pixels, RGB)
+    Model(predictor)(picture)
+    assert predictor.picture is picture
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +142,7 @@ def test_a_loaded_model_finds_what_inference_finds(checkpoint: Path, tmp_path: P
     model = load_model(CONFIG, checkpoint, device="cpu", cfg_options=OPTIONS)
     cells = model(read_image(tmp_path / "a.png"))
 
-    (raw,) = model.predictor.predict({"a.png": read_bgr(tmp_path / "a.png")})
+    (raw,) = model.predictor.predict({"a.png": read_image(tmp_path / "a.png")})
     final = model.predictor.postprocess(raw)
     expected = final.select(final.by_descending_score())
     expected = expected.select(expected.masks.areas > 0)

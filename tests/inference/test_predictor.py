@@ -13,7 +13,8 @@ from mmdet.registry import MODELS
 
 from cellseg_mmdet.engine import load_config, prepare_model_cfg
 from cellseg_mmdet.errors import CheckpointError, UnsafeCheckpointError, UsageError
-from cellseg_mmdet.inference import Predictor, read_image
+from cellseg_mmdet.images import read_image
+from cellseg_mmdet.inference import Predictor
 from cellseg_mmdet.inference.predictor import array_pipeline
 from cellseg_mmdet.structures import ImagePrediction, from_dump_entry
 
@@ -86,7 +87,7 @@ def test_prediction_is_what_the_test_pipeline_and_model_give(
 
 
 def test_batch_gives_what_single_images_give(predictor: Predictor, image_file: Path) -> None:
-    image = read_image(image_file)
+    image = read_image(image_file).pixels[..., 0]
     images = {"a.png": image, "b.png": np.ascontiguousarray(image[::-1])}
     for together, (name, pixels) in zip(predictor.predict(images), images.items(), strict=True):
         assert_same(together, predictor.predict({name: pixels})[0])
@@ -102,10 +103,10 @@ def test_views_are_merged_to_what_one_finds(checkpoint: Path, image_file: Path) 
         views = {"type": "TestTimeAug", "transforms": [resize, flip, pack]}
         return {
             "tta_model": {"type": "CellTTAModel"},
-            "tta_pipeline": [{"type": "LoadImageFromFile"}, views],
+            "tta_pipeline": [{"type": "LoadCellImage"}, views],
         }
 
-    image = read_image(image_file)
+    image = read_image(image_file).pixels[..., 0]
     images = {str(image_file): image, "mirrored.png": np.ascontiguousarray(image[:, ::-1])}
     plain, once, twice = (
         Predictor(CONFIG, str(checkpoint), device="cpu", cfg_options=OPTIONS | tta, tta=bool(tta))
@@ -147,14 +148,14 @@ def test_annotations_are_not_loaded() -> None:
     with_annotations = [steps[0], {"type": "LoadAnnotations", "with_mask": True}, *steps[1:]]
     cfg.test_dataloader.dataset.pipeline = with_annotations
     found = [step["type"] for step in array_pipeline(cfg)]
-    assert found == ["mmdet.LoadImageFromNDArray", *(step["type"] for step in steps[1:])]
+    assert found == ["LoadCellImage", *(step["type"] for step in steps[1:])]
 
 
 def test_pipeline_that_loads_no_image_is_refused() -> None:
     cfg = load_config(CONFIG)
     cfg.test_dataloader.dataset.pipeline = [{"type": "PackDetInputs"}]
     with pytest.raises(
-        UsageError, match="must begin with LoadImageFromFile; it begins with PackDetInputs"
+        UsageError, match="must begin with LoadCellImage; it begins with PackDetInputs"
     ):
         array_pipeline(cfg)
 

@@ -121,7 +121,10 @@ def square() -> RoIMasks:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda m: m.resize((20, 24), interpolation="bilinear"), "'nearest'; got 'bilinear'"),
+        (
+            lambda m: m.resize((20, 24), interpolation="bicubic"),
+            "'nearest' or 'bilinear'; got 'bicubic'",
+        ),
         (lambda m: m.resize((0, 5)), "cannot be resized to 0 x 5"),
         (lambda m: m.rescale(0.01), "cannot be resized to 0 x 0"),
         (lambda m: m.flip("left"), "'horizontal' or 'vertical' or 'diagonal'; got 'left'"),

@@ -106,7 +106,7 @@ model = dict(
     ),
 )
 load = [
-    dict(type="LoadImageFromFile"),
+    dict(type="LoadCellImage"),
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
 ]
 pack = dict(

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.images import read_image
 from cellseg_mmdet.inference import Predictor
 from cellseg_mmdet.inference.feature_maps import (
     FeatureMap,
@@ -60,7 +61,7 @@ def test_parts_of_a_model_that_is_one_network(predictor, image) -> None:
     predictor.predict = lambda images: model.network.head(
         model.network.stages[1](model.network.stages[0](torch.zeros(1, 3, 2, 2)))
     )
-    maps = feature_maps(predictor, cv2.imread(str(image)))
+    maps = feature_maps(predictor, read_image(image))
     assert [one.name for one in maps] == ["network.stages.0", "network.stages.1", "network.head"]
 
 
@@ -94,7 +95,7 @@ def test_maps_are_what_the_layer_computes_before_others_change_it(predictor, ima
 
 
 def test_several_outputs_are_numbered(predictor, image) -> None:
-    maps = feature_maps(predictor, cv2.imread(str(image)), ["neck"])
+    maps = feature_maps(predictor, read_image(image), ["neck"])
     assert [one.name for one in maps] == ["neck.0", "neck.1", "neck.2", "neck.3"]
 
 
@@ -114,7 +115,7 @@ def test_hooks_are_gone_afterwards(predictor, image) -> None:
 )
 def test_layer_that_cannot_be_drawn(predictor, image, layer: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        feature_maps(predictor, cv2.imread(str(image)), [layer])
+        feature_maps(predictor, read_image(image), [layer])
 
 
 def test_filters_are_those_of_the_first_convolution_in_the_order_of_our_images(predictor) -> None:

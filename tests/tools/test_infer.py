@@ -13,7 +13,7 @@ from mmdet.registry import MODELS
 
 from cellseg_mmdet.cli import run as cellseg
 from cellseg_mmdet.engine import UsageError, load_config, prepare_model_cfg
-from cellseg_mmdet.inference import ImageError
+from cellseg_mmdet.images import ImageError
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / "configs/mask_rcnn/mask-rcnn_r18_fpn_demo_synthetic.py")
@@ -100,13 +100,16 @@ def test_unreadable_image_stops_or_is_skipped_and_listed(
     ]
 
 
-def test_images_of_one_name_are_refused_before_the_model_is_loaded(
-    infer, images: Path, tmp_path: Path
+def test_images_of_one_stem_are_told_apart(
+    infer, checkpoint: str, images: Path, tmp_path: Path
 ) -> None:
     twin = images / "deep/a.tif"
     twin.write_bytes((images / "deep/b.tif").read_bytes())
-    with pytest.raises(ImageError, match="share the name 'a'"):
-        infer([CONFIG, "no_such.pth", str(images), str(twin), "--out-dir", str(tmp_path / "out")])
+    out = tmp_path / "out"
+    arguments = [CONFIG, checkpoint, str(images), str(twin), "--out-dir", str(out)]
+    infer([*arguments, "--device", "cpu", *OPTIONS])
+    names = {path.stem for path in (out / "overlays").iterdir()}
+    assert len(names) == 2 and "a" not in names
 
 
 TTA_LEAF = """\
@@ -115,7 +118,7 @@ tta_model = dict(type="CellTTAModel")
 tta_pipeline = {pipeline}
 """
 VIEWS = """[
-    dict(type="LoadImageFromFile"),
+    dict(type="LoadCellImage"),
     dict(
         type="TestTimeAug",
         transforms=[

@@ -1,6 +1,6 @@
 """The Pythons that the pinned set has wheels for; readable for Python 3.6, which is to be told."""
 
-LOWEST, HIGHEST = (3, 10), (3, 13)
+LOWEST, HIGHEST = (3, 11), (3, 13)
 
 
 def python_fault(version):

@@ -18,12 +18,12 @@ from cellseg_mmdet.archives import list_files, read_file, unpack
 from cellseg_mmdet.converters.cleaning import Cleaning
 from cellseg_mmdet.converters.csv_cells import passes_end, size_fault
 from cellseg_mmdet.converters.findings import find_overlaps, find_pieces
-from cellseg_mmdet.converters.images import is_image
 from cellseg_mmdet.converters.modality import modality_of
 from cellseg_mmdet.converters.pipeline import Converted, Row, convert_images, finish_image
 from cellseg_mmdet.converters.reader import READERS, shared_options
 from cellseg_mmdet.converters.rejects import OnError, Rejected
 from cellseg_mmdet.errors import CellsegError, DataError
+from cellseg_mmdet.images import Image, is_image, read_image
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.masks.parsing import parse_strings
 from cellseg_mmdet.structures import ImageRecord
@@ -159,8 +159,8 @@ def _convert_image(
     image: _Image, *, root: str, solution: str | None, cleaning: Cleaning
 ) -> Converted:
     try:
-        file_name, pixels = _read_image(root, image)
-        height, width = pixels.shape[:2]
+        file_name, picture = _read_image(root, image)
+        height, width = picture.size_hw
         if solution is None:
             masks, rows, rejected, num_clipped = _read_masks(root, image, height, width)
         else:
@@ -176,7 +176,7 @@ def _convert_image(
         width=width,
         masks=masks,
         categories=(CATEGORY,) * len(masks),
-        cell_type=modality_of(pixels),
+        cell_type=modality_of(picture),
     )
     converted = finish_image(
         record, rows, cleaning, source=solution or root, image_id=image.image_id
@@ -190,25 +190,14 @@ def _convert_image(
     return converted
 
 
-def _read_image(root: str, image: _Image) -> tuple[str, np.ndarray]:
+def _read_image(root: str, image: _Image) -> tuple[str, Image]:
     if [PurePosixPath(name).stem for name in image.images] != [image.image_id]:
         # Submissions and scores tell images apart by their file names.
         raise DataError(
             f"expected one image called {image.image_id} in its folder images, found {image.images}"
         )
     [name] = image.images
-    pixels = _decode(root, name, cv2.IMREAD_UNCHANGED)
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise DataError(f"{name} has pixels of {pixels.dtype}; allowed are uint8 and uint16")
-    return _inner(name), pixels
-
-
-def _decode(root: str, name: str, flag: int) -> np.ndarray:
-    data = np.frombuffer(read_file(root, name), dtype=np.uint8)
-    pixels = cv2.imdecode(data, flag) if data.size else None
-    if pixels is None:
-        raise DataError(f"{name} is not an image that can be read")
-    return pixels
+    return _inner(name), read_image(read_file(root, name), name=name)
 
 
 def _read_masks(root: str, image: _Image, height: int, width: int) -> _Found:
@@ -221,7 +210,7 @@ def _read_masks(root: str, image: _Image, height: int, width: int) -> _Found:
     for name in image.masks:
         row = Row(source=str(Path(root) / name))
         try:
-            mask = _decode(root, name, cv2.IMREAD_ANYDEPTH)  # gray, 8 or 16 bits, without alpha
+            mask = read_image(read_file(root, name), name=name).pixels.any(axis=2)
             if mask.shape != (height, width):
                 raise DataError(
                     f"mask of {mask.shape[0]} x {mask.shape[1]} pixels for an image of {height} x {width}"
@@ -229,7 +218,7 @@ def _read_masks(root: str, image: _Image, height: int, width: int) -> _Found:
         except (OSError, CellsegError) as error:
             rejected.append(Rejected(row.source, None, image.image_id, str(error)))
             continue
-        points = cv2.findNonZero((mask > 0).astype(np.uint8))
+        points = cv2.findNonZero(mask.astype(np.uint8))
         # (N, 1, 2) from OpenCV 4, (N, 2) from OpenCV 5
         xy = np.zeros((0, 2)) if points is None else points.reshape(-1, 2)
         parts.append(np.sort(xy.astype(np.int64) @ [height, 1]))

@@ -10,15 +10,17 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from cellseg_mmdet.converters.cleaning import Cleaning
-from cellseg_mmdet.converters.images import IMAGE_SUFFIXES, is_image
 from cellseg_mmdet.converters.label_maps import LabelledImage, convert_label_maps
 from cellseg_mmdet.converters.pipeline import Converted
 from cellseg_mmdet.converters.reader import READERS, shared_options
 from cellseg_mmdet.converters.rejects import OnError
 from cellseg_mmdet.errors import DataError
+from cellseg_mmdet.images import IMAGE_SUFFIXES, is_image
 
 # Pillow's modes of one channel of integers: 1 bit, 8 bits, indices of a palette, 16 and 32 bits.
 _INTEGER_MODES = ("1", "L", "P", "I;16", "I;16B", "I;16L", "I;16N", "I")
+# Pillow reads these, and not `read_image`: of a palette that gives the colours, where labels are the indices.
+_LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 
 
 def read_label_images(
@@ -56,10 +58,10 @@ def read_label_images(
         raise DataError(
             f"{labels_dir} is the folder of images and of labels: tell them apart by a label suffix, such as _masks"
         )
-    labels = _by_name(labels_dir, label_suffix)
+    labels = _by_name(labels_dir, label_suffix, _LABEL_SUFFIXES)
     if not labels:
         raise DataError(_nothing_found(Path(labels_dir), label_suffix))
-    images = _by_name(images_dir, image_suffix)
+    images = _by_name(images_dir, image_suffix, IMAGE_SUFFIXES)
     labelled = [
         LabelledImage(
             image_id=f"{name}{image_suffix}",
@@ -108,13 +110,15 @@ def load_label_image(path: str | os.PathLike[str]) -> np.ndarray:
     return labels
 
 
-def _by_name(folder: str | os.PathLike[str], suffix: str) -> dict[str, Path]:
+def _by_name(
+    folder: str | os.PathLike[str], suffix: str, allowed: tuple[str, ...]
+) -> dict[str, Path]:
     root = Path(folder)
     if not root.is_dir():
         raise NotADirectoryError(f"folder {root} does not exist")
     found: dict[str, Path] = {}
     for path in sorted(root.iterdir()):
-        if is_image(path) and path.stem.endswith(suffix):
+        if is_image(path) and path.suffix.lower() in allowed and path.stem.endswith(suffix):
             name = path.stem.removesuffix(suffix)
             if name in found:
                 raise DataError(
@@ -125,7 +129,7 @@ def _by_name(folder: str | os.PathLike[str], suffix: str) -> dict[str, Path]:
 
 
 def _nothing_found(folder: Path, suffix: str) -> str:
-    message = f"no label image *{suffix} in {folder}; read are {', '.join(IMAGE_SUFFIXES)}"
+    message = f"no label image *{suffix} in {folder}; read are {', '.join(_LABEL_SUFFIXES)}"
     if any(folder.glob("*_seg.npy")):
         # A pickled dict: np.load would run whatever code it holds.
         message += (

@@ -13,7 +13,6 @@ from typing import Any
 
 from cellseg_mmdet.converters.cleaning import Cleaning
 from cellseg_mmdet.converters.findings import Finding
-from cellseg_mmdet.converters.images import is_image, read_image_size
 from cellseg_mmdet.converters.pipeline import (
     Converted,
     Row,
@@ -24,6 +23,7 @@ from cellseg_mmdet.converters.reader import READERS, shared_options
 from cellseg_mmdet.converters.rejects import OnError, Rejected
 from cellseg_mmdet.errors import CellsegError, DataError, MaskError, UsageError
 from cellseg_mmdet.fileio import load_json
+from cellseg_mmdet.images import image_size_hw, is_image
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.masks.parsing import parse_masks
 from cellseg_mmdet.masks.polygons import segmentations_to_runs
@@ -155,7 +155,7 @@ def _convert_image(task: _Task, *, images_dir: str, cleaning: Cleaning) -> Conve
             raise DataError("the name does not begin with a cell line, as A172_Phase_... does")
         if task.path is None:
             raise FileNotFoundError(f"no image file {task.name} in {images_dir} or below")
-        height, width = read_image_size(Path(images_dir) / task.path)
+        height, width = image_size_hw(Path(images_dir) / task.path)
         if (height, width) != task.size_hw:
             raise DataError(
                 f"height {task.size_hw[0]} and width {task.size_hw[1]} differ from the image file's {height} x {width}"

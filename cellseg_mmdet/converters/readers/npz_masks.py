@@ -12,12 +12,12 @@ import numpy as np
 
 from cellseg_mmdet.annotations.csv_rows import read_table
 from cellseg_mmdet.converters.cleaning import Cleaning
-from cellseg_mmdet.converters.images import list_images
 from cellseg_mmdet.converters.label_maps import LabelledImage, convert_label_maps
 from cellseg_mmdet.converters.pipeline import Converted
 from cellseg_mmdet.converters.reader import READERS, shared_options
 from cellseg_mmdet.converters.rejects import OnError
 from cellseg_mmdet.errors import CellsegError, DataError
+from cellseg_mmdet.images import files_by_stem
 
 
 def read_npz_masks(
@@ -48,7 +48,7 @@ def read_npz_masks(
     mask_paths = sorted(Path(masks_dir).glob("*.npz"))
     if not mask_paths:
         raise DataError(f"no .npz file in {masks_dir}")
-    images = list_images(images_dir)
+    images = files_by_stem(images_dir)
     labelled = [
         LabelledImage(
             image_id=path.stem,

@@ -13,11 +13,11 @@ from cellseg_mmdet.annotations.cell_csv import TRAIN_CSV_COLUMNS
 from cellseg_mmdet.annotations.csv_rows import read_table
 from cellseg_mmdet.converters.cleaning import Cleaning
 from cellseg_mmdet.converters.csv_cells import passes_end, size_fault
-from cellseg_mmdet.converters.images import list_images, read_image_size
 from cellseg_mmdet.converters.pipeline import Converted, Row, convert_images, finish_image
 from cellseg_mmdet.converters.reader import READERS, shared_options
 from cellseg_mmdet.converters.rejects import OnError, Rejected
 from cellseg_mmdet.errors import CellsegError
+from cellseg_mmdet.images import files_by_stem, image_size_hw
 from cellseg_mmdet.masks.parsing import parse_strings
 from cellseg_mmdet.structures import ImageRecord
 
@@ -51,7 +51,7 @@ def read_sartorius(
         DataSetError: for rows that cannot be used (see `Rejected`), unless ``on_error`` is 'skip'.
         ValueError: if required columns are missing, or the file has no row.
     """
-    images, rejected = _gather_rows(Path(csv_path), list_images(images_dir))
+    images, rejected = _gather_rows(Path(csv_path), files_by_stem(images_dir))
     convert = partial(
         _convert_image,
         source=str(csv_path),
@@ -90,7 +90,7 @@ def _convert_image(
     try:
         if image.path is None:
             raise FileNotFoundError(f"no image file {image.image_id} in {images_dir}")
-        height, width = read_image_size(image.path)
+        height, width = image_size_hw(image.path)
     except (OSError, CellsegError) as error:
         return Converted(rejected=[reject(index, str(error)) for index in range(len(image.rows))])
 

@@ -1,9 +1,8 @@
 """Transforms, registered in mmdet's registry. They take masks from `LoadRoIAnnotations`, as mmdet's own do."""
 
-from cellseg_mmdet.datasets.transforms.contrast import DarkBackground, StretchContrast
 from cellseg_mmdet.datasets.transforms.copy_paste import CopyPasteCells
 from cellseg_mmdet.datasets.transforms.elastic import ElasticDeformation
-from cellseg_mmdet.datasets.transforms.loading import LoadRoIAnnotations
+from cellseg_mmdet.datasets.transforms.loading import LoadCellImage, LoadRoIAnnotations
 from cellseg_mmdet.datasets.transforms.photometry import RandomPhotometry
 from cellseg_mmdet.datasets.transforms.pixel_targets import PackPixelTargets
 from cellseg_mmdet.datasets.transforms.reflected_affine import RandomReflectedAffine
@@ -12,8 +11,8 @@ from cellseg_mmdet.datasets.transforms.scale_crop import RandomScaleCrop
 
 __all__ = [
     "CopyPasteCells",
-    "DarkBackground",
     "ElasticDeformation",
+    "LoadCellImage",
     "LoadRoIAnnotations",
     "PackPixelTargets",
     "RandomPhotometry",
@@ -21,5 +20,4 @@ __all__ = [
     "RandomRotate90",
     "RandomRotateScale",
     "RandomScaleCrop",
-    "StretchContrast",
 ]

@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cellseg_mmdet.converters.images import IMAGE_SUFFIXES
-from cellseg_mmdet.errors import ImageError
 from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.images import IMAGE_SUFFIXES, read_image
+from cellseg_mmdet.images.intensity import to_bgr8
 from cellseg_mmdet.structures import ImageRecord
 
 
@@ -30,7 +30,7 @@ def find_picture(folder: Path, record: ImageRecord) -> Path | None:
 
 
 def read_picture(folder: Path, record: ImageRecord) -> np.ndarray:
-    """Read the image of a record as mmdet reads it: uint8 BGR (H, W, 3).
+    """Read the image of a record to look at: uint8 BGR (H, W, 3); more than 8 bits are stretched.
 
     Raises:
         FileNotFoundError: if it is not in the folder.
@@ -39,10 +39,7 @@ def read_picture(folder: Path, record: ImageRecord) -> np.ndarray:
     path = find_picture(folder, record)
     if path is None:
         raise FileNotFoundError(f"{folder} has no image {record.file_name}")
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ImageError(f"{path} is not an image that can be read")
-    return image
+    return to_bgr8(read_image(path))
 
 
 def write_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:

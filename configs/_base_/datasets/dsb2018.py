@@ -13,21 +13,27 @@ test_splits = dict(
 )
 metainfo = dict(classes=("nucleus",), palette=[(86, 180, 233)])
 
-load_alike = [
-    _base_.load_image,
-    # Stained and bright-field images, one in five, look like fluorescence then.
-    dict(type="DarkBackground"),
-    dict(type="StretchContrast"),  # exposures differ by a factor of ten
-]
+cell_scale = dict(diameter_px=22.3)  # median of the 2,839 nuclei of the sample
+
+load_alike = dict(
+    type="LoadCellImage",
+    intensity=dict(
+        type="Percentiles",
+        low=1.0,
+        high=99.8,  # exposures differ by a factor of ten
+        gray=True,
+        polarity="auto",  # stained and bright-field images, one in five, look like fluorescence then
+    ),
+)
 train_pipeline = [
-    *load_alike,
+    load_alike,
     _base_.load_cells,
     # Median sizes are 12 to 48 pixels, by the source of an image: all are seen about twice as large.
     dict(type="RandomScaleCrop", crop_size_hw=(512, 512), scale_range=(1.4, 2.8)),
     _base_.flip_both_ways,
     _base_.pack_cells,
 ]
-test_pipeline = [*load_alike, dict(type="Resize", scale_factor=2.0), _base_.pack_image]
+test_pipeline = [load_alike, dict(type="Resize", scale_factor=2.0), _base_.pack_image]
 tta_pipeline = [*test_pipeline[:-1], _base_.views]
 
 nuclei = dict(data_root=data_root, data_prefix=dict(img="stage1_train/"), metainfo=metainfo)

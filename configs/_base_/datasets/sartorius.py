@@ -15,6 +15,8 @@ metainfo = dict(
     palette=[(0, 158, 115), (230, 159, 0), (86, 180, 233)],
 )
 
+cell_scale = dict(diameter_px=16.5)  # median of 15,862 cells: 15 (shsy5y), 16 (cort), 30 (astro)
+
 sartorius = dict(data_root=data_root, data_prefix=dict(img="train/"), metainfo=metainfo)
 train_dataloader = dict(dataset=dict(sartorius, ann_file=f"annotations/train_fold{fold}.json"))
 val_dataloader = dict(dataset={**sartorius, **test_splits["val"]})

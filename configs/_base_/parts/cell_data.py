@@ -1,6 +1,7 @@
 # What the data sets in ../datasets/ share: how an image and its cells are loaded and packed, views for `--tta`, data
 # loaders and metric. A data set inherits this file, and adds folders, classes and pipelines.
-load_image = dict(type="LoadImageFromFile")  # gray files become three equal channels; no alpha
+# Of 8 bits as stored, of more bits stretched; gray files become three equal channels; no alpha.
+load_image = dict(type="LoadCellImage")
 # Each mask as a small bitmap in its own box; mmdet's transforms take them as they are.
 load_cells = dict(type="LoadRoIAnnotations", with_bbox=True, with_mask=True)
 # Each direction with one half, and independently of the other.

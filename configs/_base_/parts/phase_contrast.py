@@ -1,8 +1,16 @@
 # Phase-contrast images of 520 x 704 pixels: pipelines and post-processing of the data sets that have them.
 _base_ = "./cell_data.py"
 
+load_image = dict(
+    type="LoadCellImage",
+    intensity=dict(
+        type="AsStored",
+        # In Sartorius the 0.1 and the 99.9 percentile of an image are 35 and 200: images of more bits become alike.
+        others=dict(type="Percentiles", low=0.1, high=99.9, levels=(35, 200)),
+    ),
+)
 train_pipeline = [
-    _base_.load_image,
+    load_image,
     _base_.load_cells,
     # Squares with kept ratio: the longer side, 704 pixels, becomes 1333, 1280 or 1024.
     dict(
@@ -14,7 +22,7 @@ train_pipeline = [
     _base_.pack_cells,
 ]
 test_pipeline = [
-    _base_.load_image,
+    load_image,
     dict(type="Resize", scale=(1280, 1280), keep_ratio=True),
     _base_.pack_image,
 ]

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
 from cellseg_mmdet.annotations.files import read_annotations
 from cellseg_mmdet.converters.cleaning import Cleaning
@@ -182,16 +183,16 @@ def bad_root(root: Path) -> dict[str, str]:
     (root / "renamed/images/renamed.png").rename(root / "renamed/images/image.png")
     add_image(root, "fractions", square(0, 0, 1, 1))
     (root / "fractions/images/fractions.png").unlink()
-    write(root / "fractions/images/fractions.tif", np.zeros((HEIGHT, WIDTH), np.float32))
+    tifffile.imwrite(root / "fractions/images/fractions.tif", np.zeros((HEIGHT, WIDTH), complex))
     add_image(root, "two", square(0, 0, 1, 1))
     write(root / "two/images/other.png", square(0, 0, 1, 1))
     write(root / "lost/masks/0.png", square(0, 0, 1, 1))
     return {
         "a/masks/2.png": "no pixel",
         "a/masks/3.png": "mask of 4 x 5 pixels for an image of 8 x 10",
-        "a/masks/4.png": "is not an image",
+        "a/masks/4.png": "no format that is read",
         "bare": "no mask in its folder masks",
-        "fractions": "fractions.tif has pixels of float32; allowed are uint8 and uint16",
+        "fractions": "samples of this type are no gray values",
         "lost": "found []",
         "renamed": "found ['renamed/images/image.png']",
         "two": "found ['two/images/other.png', 'two/images/two.png']",

@@ -126,7 +126,7 @@ CAUSES = {
     11: ("good", "cell_type is empty"),
     12: ("", "the id is empty"),
     13: ("good", "4 columns; the header has 8"),
-    14: ("broken", "is not an image"),
+    14: ("broken", "no format that is read"),
 }
 
 
