@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ class Written:
     files: Mapping[Path, str] = field(default_factory=dict)
 
 
-class Writer:
+class Writer(ABC):
     """Writes the predictions of a run as they come; none is kept.
 
     Files that hold several images appear when the writer is closed, whole, and not at all if it is discarded. A new
@@ -39,7 +40,8 @@ class Writer:
                 self.path = Path(out_dir) / "areas.txt"
                 self.file = self.open_file(self.path)
 
-            def add(self, prediction, image):
+            @abstractmethod
+    def add(self, prediction, image):
                 print(prediction.image_id, *prediction.masks.areas, file=self.file)
 
             def close(self):
@@ -50,14 +52,15 @@ class Writer:
     def __init__(self) -> None:
         self._files = ExitStack()
 
+    @abstractmethod
     def open(self, out_dir: str | os.PathLike[str], classes: Sequence[str]) -> None:
         """Make ready to write to a folder; ``classes`` are the class names by label.
 
         Raises:
             OSError: it cannot be written there.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def add(self, prediction: ImagePrediction, image: np.ndarray) -> None:
         """Write the final instances of the next image.
 
@@ -65,11 +68,10 @@ class Writer:
             prediction: what was found.
             image: (H, W, 3) uint8 BGR, the picture as it was predicted.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> Written:
         """Put the files in their places."""
-        raise NotImplementedError
 
     def discard(self) -> None:
         """Leave out the files that are not in their places yet."""
