@@ -25,13 +25,32 @@ def available_cores() -> int:
 
 
 def progress_bar(
-    items: Iterable[Item], *, total: int | None = None, description: str, unit: str = "image"
+    items: Iterable[Item],
+    *,
+    total: int | None = None,
+    initial: int = 0,
+    description: str,
+    unit: str = "image",
 ) -> Iterable[Item]:
-    """Wrap ``items`` in a bar on standard error, so that standard output stays clean for results."""
+    """Wrap ``items`` in a bar on standard error, so that standard output stays clean for results.
+
+    Args:
+        items: what is worked on.
+        total: how many there are, with those that were done before.
+        initial: how many were done before.
+        description: what is done.
+        unit: what an item is.
+    """
     # Without a terminal every refresh becomes a line of a log file: keep them rare.
     interval = 0.1 if sys.stderr.isatty() else 10.0
     return tqdm(
-        items, total=total, desc=description, unit=unit, mininterval=interval, file=sys.stderr
+        items,
+        total=total,
+        initial=initial,
+        desc=description,
+        unit=unit,
+        mininterval=interval,
+        file=sys.stderr,
     )
 
 

@@ -17,8 +17,20 @@ WITHOUT = {
     "masks": {"PixelOrder"},
     "postprocess": {"Pipeline", "Step", "Tunable"},
     "evaluation": {"ImageMetric"},
-    "export": {"SubmissionFormat", "SubmissionSummary", "Writer", "Written"},
-    "inference": {"Cell", "ImageError", "InferenceSummary", "Predictor", "infer_images"},
+    "export": {"ImageWriter", "SubmissionFormat", "SubmissionSummary", "Writer", "Written"},
+    "inference": {
+        "Cell",
+        "Executor",
+        "Failure",
+        "InferenceSummary",
+        "Job",
+        "Outcome",
+        "Predictor",
+        "Task",
+        "Worker",
+        "infer_images",
+        "plan",
+    },
 }
 
 

@@ -1,7 +1,8 @@
 """Find cells in images: a submission, COCO results and overlays from a trained model.
 
 Images are of any format that docs/images.md lists; their values become what the model was trained on as its config
-says. Of a stack the planes have to be selected. What is found goes through the config's `postprocess` list.
+says. Of a stack the planes have to be selected. What is found goes through the config's `postprocess` list. After an
+interruption the same command goes on where it was.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from cellseg_mmdet.cli.arguments import (
     add_tta_argument,
     positive,
 )
-from cellseg_mmdet.export import FORMATS
+from cellseg_mmdet.export import FORMATS, WRITERS
 from cellseg_mmdet.images import add_plane_arguments, selection_from
 from cellseg_mmdet.images.scale import add_scale_arguments, scale_from
 
 EXAMPLES = """\
   cellseg infer my_config.py runs/first/epoch_20.pth image.tif --out-dir found
   cellseg infer my_config.py epoch_20.pth images/ --recursive --on-error skip --out-dir found
+  cellseg infer my_config.py epoch_20.pth images/ --write coco dump --executor processes --out-dir found
   cellseg infer my_config.py epoch_20.pth stack.tif --channel 0 --z max --out-dir found
 """
 
@@ -31,16 +33,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     parser.add_argument("paths", nargs="+", metavar="PATH", help="image, or folder of images")
     parser.add_argument(
-        "--out-dir",
-        required=True,
-        metavar="DIR",
-        help="folder for submission.csv, predictions.json (COCO results), images.json (the data set they refer to) "
-        "and overlays/",
+        "--out-dir", required=True, metavar="DIR", help="folder for what is written"
+    )
+    parser.add_argument(
+        "--write",
+        nargs="+",
+        choices=WRITERS.names(),
+        default=["submission", "coco", "overlay"],
+        help="submission: submission.csv; coco: predictions.json (COCO results) and images.json (the data set they "
+        "refer to); overlay: overlays/, pictures; dump: predictions.pkl, what evaluate, ensemble and tune read "
+        "(default: submission coco overlay)",
     )
     parser.add_argument("--recursive", action="store_true", help="search sub-folders as well")
     add_device_argument(parser)
     parser.add_argument(
         "--batch-size", type=positive, default=1, help="images at once (default: 1)"
+    )
+    parser.add_argument(
+        "--executor",
+        default="local",
+        help="who predicts: local, this process; processes, several with a copy of the model each (default: local)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        metavar="N",
+        help="processes of the executor (default: one a GPU, or one a core)",
     )
     parser.add_argument(
         "--format",
@@ -54,7 +72,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--on-error",
         choices=("stop", "skip"),
         default="stop",
-        help="what to do about an image that cannot be read (default: stop)",
+        help="what to do about an image that cannot be predicted; failed.csv lists it (default: stop)",
+    )
+    parser.add_argument(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="go on with the run that DIR holds, if it is of the same model and options (default); "
+        "--no-resume removes what it wrote and starts anew",
     )
     add_plane_arguments(parser)
     add_scale_arguments(parser)
@@ -63,30 +88,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Predict the images and write what was found."""
-    from cellseg_mmdet.images import find_images
-    from cellseg_mmdet.inference import Predictor, infer_images
+    from cellseg_mmdet.inference import ModelSpec, infer_images, plan
 
     selection = selection_from(args)
-    images = find_images(args.paths, recursive=args.recursive, selection=selection)
-    predictor = Predictor(
+    tasks = plan(args.paths, recursive=args.recursive, selection=selection, out_dir=args.out_dir)
+    model = ModelSpec(
         args.config,
         args.checkpoint,
         device=args.device,
-        cfg_options=args.cfg_options,
+        cfg_options=args.cfg_options or {},
         trust_checkpoint=args.trust_checkpoint,
         tta=args.tta,
     )
-    print(f"{len(images)} images, on {predictor.device}")
     summary = infer_images(
-        predictor,
-        images,
+        model,
+        tasks,
         args.out_dir,
+        write=[name for name in args.write if name != "overlay" or not args.no_overlays],
+        writer_options={"submission": {"format": args.format}},
+        executor=args.executor,
+        workers=args.workers,
         batch_size=args.batch_size,
-        submission_format=args.format,
-        overlays=not args.no_overlays,
         on_error=args.on_error,
+        resume=args.resume,
         selection=selection,
         scale=scale_from(args),
-        cell_scale=predictor.cfg.get("cell_scale"),
     )
     print(summary)

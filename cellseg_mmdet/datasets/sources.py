@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cellseg_mmdet.errors import UsageError
-from cellseg_mmdet.images import IMAGE_SUFFIXES, files_by_stem, image_size_hw
+from cellseg_mmdet.images import image_suffixes, files_by_stem, image_size_hw
 
 
 def from_folder(folder: str) -> list[dict[str, Any]]:
@@ -19,7 +19,7 @@ def from_folder(folder: str) -> list[dict[str, Any]]:
     """
     files = files_by_stem(folder)
     if not files:
-        raise UsageError(f"{folder}: no image in it; read are {', '.join(IMAGE_SUFFIXES)}")
+        raise UsageError(f"{folder}: no image in it; read are {', '.join(image_suffixes())}")
     images = []
     for number, path in enumerate(files.values(), start=1):
         height, width = image_size_hw(path)

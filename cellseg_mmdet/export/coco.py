@@ -13,6 +13,7 @@ import numpy as np
 
 from cellseg_mmdet.export.writer import WRITERS, Writer, Written
 from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.masks.boxes import to_xywh
 from cellseg_mmdet.structures import ImagePrediction
 
@@ -88,8 +89,9 @@ def write_coco_results(
 class CocoWriter(Writer):
     """``predictions.json``, COCO results, and ``images.json``, the COCO data set that they refer to.
 
-    The data set has no annotations, so ``COCO('images.json').loadRes('predictions.json')`` works. Images have the id
-    of their prediction, or without one their number in the order in which they come.
+    The data set has no annotations: ``COCO('images.json').loadRes('predictions.json')`` joins both. Where no cell was
+    found in any image the list is empty, of which pycocotools makes an IndexError; ``cellseg evaluate`` reads it.
+    Images have the id of their prediction, or without one their number in the order in which they come.
     """
 
     def open(self, out_dir: str | os.PathLike[str], classes: Sequence[str]) -> None:
@@ -107,7 +109,7 @@ class CocoWriter(Writer):
         before, after = json.dumps(content, indent=1).split("[]", maxsplit=1)
         self._results, self._images = _JsonList(results), _JsonList(images, before, after, indent=1)
 
-    def add(self, prediction: ImagePrediction, image: np.ndarray) -> None:
+    def add(self, prediction: ImagePrediction, picture: Picture) -> None:
         if prediction.img_id is None:
             prediction = replace(prediction, img_id=self._images.count + 1)
         self._images.add(

@@ -6,9 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from cellseg_mmdet.export.writer import WRITERS, Writer, Written
+from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.structures import ImagePrediction
 from cellseg_mmdet.structures.prediction_dump import DumpStream
 
@@ -21,7 +20,7 @@ class DumpWriter(Writer):
         self._path = Path(out_dir) / "predictions.pkl"
         self._stream = DumpStream(self.open_file(self._path, "wb"))
 
-    def add(self, prediction: ImagePrediction, image: np.ndarray) -> None:
+    def add(self, prediction: ImagePrediction, picture: Picture) -> None:
         self._stream.add(prediction)
 
     def close(self) -> Written:

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from cellseg_mmdet.export.writer import WRITERS, Writer, Written
+from cellseg_mmdet.export.writer import WRITERS, ImageWriter
+from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.structures import ImagePrediction
 from cellseg_mmdet.visualization.draw import draw_instances, write_picture
 
 
 @WRITERS.register("overlay")
-class OverlayWriter(Writer):
+class OverlayWriter(ImageWriter):
     """``overlays/<image id>.png`` for each image, twice as large as the image."""
 
-    def open(self, out_dir: str | os.PathLike[str], classes: Sequence[str]) -> None:
-        self._folder = Path(out_dir) / "overlays"
-        self._count = 0
+    folder = "overlays"
+    what = "picture"
 
-    def add(self, prediction: ImagePrediction, image: np.ndarray) -> None:
-        drawn = draw_instances(image, prediction.masks)
-        write_picture(self._folder / f"{prediction.image_id}.png", drawn)
-        self._count += 1
-
-    def close(self) -> Written:
-        return Written({self._folder: f"{self._count} pictures"})
+    def write(self, prediction: ImagePrediction, picture: Picture) -> list[Path]:
+        path = self.out_dir / self.folder / f"{prediction.image_id}.png"
+        write_picture(path, draw_instances(picture.bgr8, prediction.masks))
+        return [path]

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import numpy as np
-
 from cellseg_mmdet.annotations.submissions import FORMATS, SubmissionFormat
 from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.export.writer import WRITERS, Writer, Written
 from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.postprocess import RemoveOverlaps
 from cellseg_mmdet.structures import ImagePrediction
 
@@ -93,12 +92,13 @@ class SubmissionWriter(Writer):
 
     Example:
         >>> from cellseg_mmdet import ImagePrediction, Runs
+        >>> from cellseg_mmdet.structures import ImageKey
         >>> masks = Runs.from_label_map(np.array([[1, 2, 2]]))
         >>> scores, labels = np.array([0.4, 0.9]), np.array([0, 0])
         >>> found = ImagePrediction("a", 1, 1, 3, masks.boxes, scores, labels, masks)
         >>> writer = SubmissionWriter("dsb2018")
         >>> writer.open("out", ("cell",))
-        >>> writer.add(found, np.zeros((1, 3, 3), np.uint8))
+        >>> writer.add(found, Picture(ImageKey("a.png")))
         >>> writer.close().files
         {PosixPath('out/submission.csv'): 'submission in dsb2018 format'}
     """
@@ -116,7 +116,7 @@ class SubmissionWriter(Writer):
         self._path = Path(out_dir) / "submission.csv"
         self._rows = _Rows(self.open_file(self._path), self._layout)
 
-    def add(self, prediction: ImagePrediction, image: np.ndarray) -> None:
+    def add(self, prediction: ImagePrediction, picture: Picture) -> None:
         self._rows.add(prediction)
 
     def close(self) -> Written:

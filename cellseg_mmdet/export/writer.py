@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
+from typing import IO, Any, ClassVar
 
 from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.registry import Registry
 from cellseg_mmdet.structures import ImagePrediction
 
@@ -40,7 +39,7 @@ class Writer(ABC):
                 self.path = Path(out_dir) / "areas.txt"
                 self.file = self.open_file(self.path)
 
-            def add(self, prediction, image):
+            def add(self, prediction, picture):
                 print(prediction.image_id, *prediction.masks.areas, file=self.file)
 
             def close(self):
@@ -60,12 +59,12 @@ class Writer(ABC):
         """
 
     @abstractmethod
-    def add(self, prediction: ImagePrediction, image: np.ndarray) -> None:
+    def add(self, prediction: ImagePrediction, picture: Picture) -> None:
         """Write the final instances of the next image.
 
         Args:
             prediction: what was found.
-            image: (H, W, 3) uint8 BGR, the picture as it was predicted.
+            picture: what it was found in; its pixels are read when they are asked for.
         """
 
     @abstractmethod
@@ -91,6 +90,36 @@ class Writer(ABC):
         self._files.close()
 
 
+class ImageWriter(Writer):
+    """Writes files of their own for each image, and keeps nothing; a run calls it where the image is predicted.
+
+    Attributes:
+        folder: of its files, in the folder of the run.
+        what: one of them, in a word.
+    """
+
+    folder: ClassVar[str]
+    what: ClassVar[str]
+
+    def open(self, out_dir: str | os.PathLike[str], classes: Sequence[str]) -> None:
+        self.out_dir, self.classes = Path(out_dir), tuple(classes)
+        self._count = 0
+
+    @abstractmethod
+    def write(self, prediction: ImagePrediction, picture: Picture) -> list[Path]:
+        """Write the files of an image, each whole or not at all, and return them."""
+
+    def add(self, prediction: ImagePrediction, picture: Picture) -> None:
+        self._count += len(self.write(prediction, picture))
+
+    def close(self) -> Written:
+        return self.written(self._count)
+
+    def written(self, count: int) -> Written:
+        """Return what was written, given the number of files."""
+        return Written({self.out_dir / self.folder: f"{count} {self.what}{'s' * (count != 1)}"})
+
+
 class _DiscardedError(Exception):
     pass
 
@@ -106,11 +135,11 @@ def opened(
 
     Example:
         >>> from cellseg_mmdet import Runs
-        >>> from cellseg_mmdet.structures import ImageRecord, from_records
+        >>> from cellseg_mmdet.structures import ImageKey, ImageRecord, from_records
         >>> record = ImageRecord("a.png", 2, 3, Runs.empty(2, 3), ())
         >>> with opened([WRITERS.get("submission")()], "out", ("cell",)) as writers:
         ...     for prediction in from_records([record]):
-        ...         writers[0].add(prediction, np.zeros((2, 3, 3), np.uint8))
+        ...         writers[0].add(prediction, Picture(ImageKey("a.png")))
         ...     written = writers[0].close()
         >>> Path("out/submission.csv").read_text().splitlines()
         ['id,predicted', 'a,']

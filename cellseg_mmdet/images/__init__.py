@@ -3,7 +3,7 @@
 from cellseg_mmdet.errors import ImageError
 from cellseg_mmdet.images.image import Image
 from cellseg_mmdet.images.listing import (
-    IMAGE_SUFFIXES,
+    image_suffixes,
     files_by_stem,
     find_images,
     is_image,
@@ -26,7 +26,7 @@ from cellseg_mmdet.images.source import (
 from cellseg_mmdet.structures.image_key import ImageKey
 
 __all__ = [
-    "IMAGE_SUFFIXES",
+    "image_suffixes",
     "MAX_PIXELS",
     "Image",
     "ImageError",

@@ -17,13 +17,21 @@ from cellseg_mmdet.images.source import open_images
 from cellseg_mmdet.images.sources.ome_zarr import is_zarr
 from cellseg_mmdet.structures.image_key import ImageKey
 
-IMAGE_SUFFIXES = tuple(
-    suffix
-    for name in FORMATS.names()
-    for suffix in FORMATS.get(name).suffixes  # type: ignore[attr-defined]
-)
+# What a run of inference keeps in the folder that it writes to; such a folder holds results, not images.
+RESULTS_MARK = ".cellseg-run"
 # Cellpose writes its results beside the images, as a pickled object.
 _CELLPOSE_RESULT = "_seg.npy"
+
+
+def image_suffixes() -> tuple[str, ...]:
+    """Return the suffixes of all formats that are read, in lower case.
+
+    Example:
+        >>> {".png", ".tif", ".zarr"} <= set(image_suffixes())
+        True
+    """
+    kinds = [FORMATS.get(name) for name in FORMATS.names()]
+    return tuple(suffix for kind in kinds for suffix in kind.suffixes)  # type: ignore[attr-defined]
 
 
 def is_image(path: PurePath) -> bool:
@@ -31,7 +39,7 @@ def is_image(path: PurePath) -> bool:
     name = path.name
     if name.startswith(".") or name.endswith(_CELLPOSE_RESULT):
         return False
-    return path.suffix.lower() in IMAGE_SUFFIXES
+    return path.suffix.lower() in image_suffixes()
 
 
 def list_files(folder: str | os.PathLike[str], *, recursive: bool = False) -> list[Path]:
@@ -77,7 +85,7 @@ def find_images(
 
     Args:
         paths: files, OME-Zarr folders and folders of such.
-        recursive: search sub-folders as well.
+        recursive: search sub-folders as well, but for those that hold results of ``cellseg infer``.
         selection: for ``planes='each'`` headers are read, and every plane is a picture of its own.
         exclude: folders whose content is not taken, such as that of results.
 
@@ -181,7 +189,7 @@ def _walk(folder: Path, *, recursive: bool) -> Iterator[Path]:
         if path.is_dir():
             if is_zarr(path):
                 yield path
-            elif recursive:
+            elif recursive and not (path / RESULTS_MARK).is_dir():
                 yield from _walk(path, recursive=True)
         elif is_image(path) and path.is_file():
             yield path
@@ -189,9 +197,9 @@ def _walk(folder: Path, *, recursive: bool) -> Iterator[Path]:
 
 def _images_of(path: Path, *, recursive: bool) -> list[Path]:
     if path.is_file():
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
+        if path.suffix.lower() not in image_suffixes():
             raise ImageError(
-                f"{path}: the suffix is not that of an image; allowed are {', '.join(IMAGE_SUFFIXES)}"
+                f"{path}: the suffix is not that of an image; allowed are {', '.join(image_suffixes())}"
             )
         return [path]
     if not path.is_dir():
@@ -202,6 +210,6 @@ def _images_of(path: Path, *, recursive: bool) -> list[Path]:
     if not found:
         hint = "" if recursive else " (its sub-folders were not searched: --recursive does)"
         raise FileNotFoundError(
-            f"{path}: no image in this folder{hint}; suffixes are {', '.join(IMAGE_SUFFIXES)}"
+            f"{path}: no image in this folder{hint}; suffixes are {', '.join(image_suffixes())}"
         )
     return found

@@ -43,6 +43,9 @@ class Predictor:
         device: where the model is.
         classes: class names in the order of the labels.
         postprocess: takes an `ImagePrediction` and returns the one that is scored and submitted.
+        cell_scale: of the config, the size of the cells that it was trained on; None if it does not say.
+        cap: setting of the config that bounds the number of raw instances of an image, and that number; None if
+            nothing does.
 
     Raises:
         UsageError: the config is missing, has no test pipeline, no class names or, with ``tta``, no views, or the
@@ -71,6 +74,8 @@ class Predictor:
         meta = _load_weights(self.model, str(checkpoint))
         self.classes = _class_names(self.cfg, meta)
         self.postprocess = build_pipeline(self.cfg.get("postprocess") or [], self.classes)
+        self.cell_scale = self.cfg.get("cell_scale")
+        self.cap = _cap_of(self.cfg)
         self.model.to(self.device).eval()
 
     @torch.inference_mode()
@@ -126,6 +131,13 @@ def _class_names(cfg: Config, checkpoint_meta: Mapping[str, Any]) -> tuple[str, 
             "give --cfg-options metainfo.classes=\"('cell',)\""
         )
     return (classes,) if isinstance(classes, str) else tuple(classes)
+
+
+def _cap_of(cfg: Config) -> tuple[str, int] | None:
+    test_cfg = cfg.model.get("test_cfg") or {}
+    stage, place = (test_cfg["rcnn"], "rcnn.") if test_cfg.get("rcnn") else (test_cfg, "")
+    cap = stage.get("max_per_img")
+    return (f"model.test_cfg.{place}max_per_img", int(cap)) if cap and cap > 0 else None
 
 
 def _load_weights(model: torch.nn.Module, checkpoint: str) -> Mapping[str, Any]:

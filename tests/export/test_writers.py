@@ -12,11 +12,14 @@ import pytest
 
 from cellseg_mmdet.errors import ConfigError, DataError
 from cellseg_mmdet.export import WRITERS, Writer, Written, opened, write_submission
+from cellseg_mmdet.images import read_image
+from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.structures import ImagePrediction, load_predictions
 
 HEIGHT, WIDTH = 6, 8
-IMAGE = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+IMAGE = read_image(np.zeros((HEIGHT, WIDTH, 3), np.uint8), name="image.png")
+PICTURE = Picture(IMAGE.key, image=IMAGE)
 
 
 def prediction(name: str, *columns: int, img_id: int | None = None) -> ImagePrediction:
@@ -49,7 +52,7 @@ def written_by(
     with opened(writers, out_dir, ("dim", "bright")):
         for one in predictions:
             for writer in writers:
-                writer.add(one, IMAGE)
+                writer.add(one, PICTURE)
         for writer in writers:
             files |= writer.close().files
     return files
@@ -126,7 +129,7 @@ def test_after_an_error_the_files_of_before_are_there(tmp_path: Path, name: str)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     writer = WRITERS.get(name)()
     with pytest.raises(KeyboardInterrupt), opened([writer], tmp_path, ("dim", "bright")):  # noqa: PT012
-        writer.add(PREDICTIONS[0], IMAGE)
+        writer.add(PREDICTIONS[0], PICTURE)
         raise KeyboardInterrupt
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 

@@ -91,13 +91,30 @@ def test_unreadable_image_stops_or_is_skipped_and_listed(
     with pytest.raises(ImageError, match=r"broken\.png"):
         infer([*common, *OPTIONS])
     infer([*common, "--on-error", "skip", *OPTIONS])
-    out = capsys.readouterr().out
-    assert "skipped" in out and "broken.png" in out
+    said = capsys.readouterr().err
+    assert "skipped" in said and "broken.png" in said
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".cellseg-run",
+        "failed.csv",
         "images.json",
         "predictions.json",
         "submission.csv",
     ]
+
+
+def test_a_run_of_other_options_is_refused_and_removed_when_asked(
+    infer, checkpoint: str, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = [CONFIG, checkpoint, str(images), "--out-dir", str(tmp_path / "out"), *OPTIONS]
+    infer([*common, "--device=cpu", "--write", "dump", "coco"])
+    infer([*common, "--device=cpu", "--write", "dump", "coco"])
+    assert "1 of them finished by an earlier run" in capsys.readouterr().out
+    other = [*common, "model.test_cfg.rcnn.max_per_img=5", "--device=cpu"]
+    with pytest.raises(UsageError, match=r"a run with another model: .*--no-resume"):
+        infer(other)
+    infer([*other, "--no-resume"])
+    assert not (tmp_path / "out/predictions.pkl").exists()
+    assert (tmp_path / "out/submission.csv").exists()
 
 
 def test_images_of_one_stem_are_told_apart(

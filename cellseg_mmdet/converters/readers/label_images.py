@@ -15,7 +15,7 @@ from cellseg_mmdet.converters.pipeline import Converted
 from cellseg_mmdet.converters.reader import READERS, shared_options
 from cellseg_mmdet.converters.rejects import OnError
 from cellseg_mmdet.errors import DataError
-from cellseg_mmdet.images import IMAGE_SUFFIXES, is_image
+from cellseg_mmdet.images import image_suffixes, is_image
 
 # Pillow's modes of one channel of integers: 1 bit, 8 bits, indices of a palette, 16 and 32 bits.
 _INTEGER_MODES = ("1", "L", "P", "I;16", "I;16B", "I;16L", "I;16N", "I")
@@ -61,7 +61,7 @@ def read_label_images(
     labels = _by_name(labels_dir, label_suffix, _LABEL_SUFFIXES)
     if not labels:
         raise DataError(_nothing_found(Path(labels_dir), label_suffix))
-    images = _by_name(images_dir, image_suffix, IMAGE_SUFFIXES)
+    images = _by_name(images_dir, image_suffix, image_suffixes())
     labelled = [
         LabelledImage(
             image_id=f"{name}{image_suffix}",

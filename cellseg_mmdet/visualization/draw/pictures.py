@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from cellseg_mmdet.fileio import atomic_write
-from cellseg_mmdet.images import IMAGE_SUFFIXES, read_image
+from cellseg_mmdet.images import image_suffixes, read_image
 from cellseg_mmdet.images.intensity import to_bgr8
 from cellseg_mmdet.structures import ImageRecord
 
@@ -26,7 +26,7 @@ def find_picture(folder: Path, record: ImageRecord) -> Path | None:
         return named
     places = (folder, folder / named.stem / "images")
     found = (path for place in places for path in sorted(place.glob(f"{escape(named.stem)}.*")))
-    return next((path for path in found if path.suffix.lower() in IMAGE_SUFFIXES), None)
+    return next((path for path in found if path.suffix.lower() in image_suffixes()), None)
 
 
 def read_picture(folder: Path, record: ImageRecord) -> np.ndarray:

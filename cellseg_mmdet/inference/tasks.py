@@ -1,0 +1,254 @@
+"""What a run is made of: `plan` lists its tasks, `Worker` turns tasks into outcomes."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cellseg_mmdet.errors import CellsegError, ImageError
+from cellseg_mmdet.export import WRITERS, ImageWriter
+from cellseg_mmdet.images import ImageKey, PlaneSelection, find_images
+from cellseg_mmdet.images.picture import Picture
+from cellseg_mmdet.images.scale import ScaleChoice, resized_image, resized_prediction
+from cellseg_mmdet.inference.spec import ImagePredictor, ModelSource
+from cellseg_mmdet.structures import ImagePrediction
+from cellseg_mmdet.terminal import told_in_a_line
+
+# How the allocators of torch and OpenCV say that memory is full, in exceptions of no type of their own.
+_OUT_OF_MEMORY = ("allocate memory", "not enough memory", "out of memory", "Insufficient memory")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One image to predict.
+
+    Attributes:
+        img_id: its number in the run, from 1.
+        key: which image.
+    """
+
+    img_id: int
+    key: ImageKey
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a process needs to know to work on tasks of a run; it can be pickled.
+
+    Attributes:
+        model: which model.
+        out_dir: folder of the run.
+        image_writers: names of the `ImageWriter` that are called where an image is predicted.
+        writer_options: name of a writer -> its arguments.
+        batch_size: images of one size that the model sees at once; results do not depend on it.
+        selection: planes of stacks.
+        scale: size of the cells, to which images are resized before they are predicted.
+    """
+
+    model: ModelSource
+    out_dir: str
+    image_writers: tuple[str, ...] = ()
+    writer_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    batch_size: int = 1
+    selection: PlaneSelection | None = None
+    scale: ScaleChoice = field(default_factory=ScaleChoice)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task.
+
+    Attributes:
+        task: which.
+        prediction: the final instances; None if it failed.
+        classes: class names of the model, by label.
+        files: name of an image writer -> its files, relative to the folder of the run.
+        warning: what a user should know of this image; '' for nothing.
+        error: why it failed; '' if it did not.
+    """
+
+    task: Task
+    prediction: ImagePrediction | None = None
+    classes: tuple[str, ...] = ()
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    warning: str = ""
+    error: str = ""
+
+
+def plan(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    recursive: bool = False,
+    selection: PlaneSelection | None = None,
+    out_dir: str | os.PathLike[str] | None = None,
+) -> list[Task]:
+    """Return a task for each image that is named, or lies in a folder that is named; see `find_images`.
+
+    Args:
+        paths: images and folders of images.
+        recursive: search sub-folders as well.
+        selection: planes of stacks.
+        out_dir: folder of the run: what is written there is not taken for input.
+    """
+    made = [] if out_dir is None else [Path(out_dir) / folder for folder in _image_folders()]
+    keys = find_images(paths, recursive=recursive, selection=selection, exclude=made)
+    return tasks_of(keys)
+
+
+def tasks_of(keys: Sequence[ImageKey]) -> list[Task]:
+    """Return a task for each image, numbered from 1."""
+    return [Task(number, key) for number, key in enumerate(keys, start=1)]
+
+
+def _image_folders() -> list[str]:
+    parts = [WRITERS.get(name) for name in WRITERS.names()]
+    return [part.folder for part in parts if is_image_writer(part)]  # type: ignore[attr-defined]
+
+
+def is_image_writer(part: Any) -> bool:
+    """Return whether what `WRITERS` holds writes files of their own for each image."""
+    return isinstance(part, type) and issubclass(part, ImageWriter)
+
+
+def image_writers(
+    names: Sequence[str],
+    options: Mapping[str, Mapping[str, Any]],
+    out_dir: str,
+    classes: Sequence[str],
+) -> dict[str, ImageWriter]:
+    """Return image writers by name, opened."""
+    writers: dict[str, ImageWriter] = {}
+    for name in names:
+        writer = WRITERS.get(name)(**options.get(name, {}))
+        assert isinstance(writer, ImageWriter)
+        writer.open(out_dir, classes)
+        writers[name] = writer
+    return writers
+
+
+def write_image(
+    writers: Mapping[str, ImageWriter], prediction: ImagePrediction, picture: Picture, out_dir: str
+) -> dict[str, tuple[str, ...]]:
+    """Write the files of an image and return them by writer, relative to the folder of the run."""
+    return {
+        name: tuple(
+            path.relative_to(out_dir).as_posix() for path in writer.write(prediction, picture)
+        )
+        for name, writer in writers.items()
+    }
+
+
+class Worker:
+    """A job with its model at hand: ``worker(tasks)`` yields their outcomes, in order.
+
+    A failure of one image is its outcome; a failure to write is an OSError.
+
+    Args:
+        job: what to do.
+        device: where the model computes; that of the job by default.
+    """
+
+    def __init__(self, job: Job, device: str | None = None) -> None:
+        self._job = job
+        self.model: ImagePredictor = job.model.load(device)
+        self._writers = image_writers(
+            job.image_writers, job.writer_options, job.out_dir, self.model.classes
+        )
+
+    def __call__(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
+        """Yield the outcomes of tasks whose images are read one by one, and predicted in batches of one size."""
+        batch: list[tuple[Task, Picture]] = []
+        for task in tasks:
+            picture = Picture(task.key, self._job.selection)
+            try:
+                shape = picture.image.pixels.shape
+            except Exception as error:
+                yield from self._predicted(batch)  # the order is kept
+                batch = []
+                yield Outcome(task, error=_failure(task, error))
+                continue
+            # Padding an image to the size of another would change its predictions.
+            if batch and batch[0][1].image.pixels.shape != shape:
+                yield from self._predicted(batch)
+                batch = []
+            batch.append((task, picture))
+        yield from self._predicted(batch)
+
+    def _predicted(self, batch: Sequence[tuple[Task, Picture]]) -> Iterator[Outcome]:
+        if not batch:
+            return
+        try:
+            raws = self._raw([picture for _, picture in batch])
+            finals = [
+                self._final(task, picture, raw)
+                for (task, picture), raw in zip(batch, raws, strict=True)
+            ]
+        except Exception as error:
+            if len(batch) == 1:
+                yield Outcome(batch[0][0], error=_failure(batch[0][0], error, batch[0][1]))
+            elif _is_out_of_memory(error) or isinstance(error, CellsegError):
+                for one in batch:  # whose fault it is, and what fits one by one
+                    yield from self._predicted([one])
+            else:
+                raise
+            return
+        for (task, picture), raw, final in zip(batch, raws, finals, strict=True):
+            files = write_image(self._writers, final, picture, self._job.out_dir)
+            yield Outcome(task, final, self.model.classes, files, self._warning(task, raw))
+
+    def _raw(self, pictures: Sequence[Picture]) -> list[ImagePrediction]:
+        seen = {
+            # A prediction is named by the stem.
+            f"{picture.key.name}.image": resized_image(
+                picture.image,
+                self._job.scale.factors_yx(self.model.cell_scale, picture.image.pixel_size_um),
+            )
+            for picture in pictures
+        }
+        return self.model.predict(seen)
+
+    def _final(self, task: Task, picture: Picture, raw: ImagePrediction) -> ImagePrediction:
+        # The numbers of the post-processing are those of the scale that the model was trained at.
+        final = resized_prediction(self.model.postprocess(raw), picture.image.size_hw)
+        return replace(final, img_id=task.img_id, img_path=task.key.path)
+
+    def _warning(self, task: Task, raw: ImagePrediction) -> str:
+        if self.model.cap is None or len(raw) < self.model.cap[1]:
+            return ""
+        setting, cap = self.model.cap
+        return (
+            f"{task.key}: {len(raw):,} cells before post-processing, as many as {setting} = {cap} allows; "
+            "there may be more: set it higher with --cfg-options"
+        )
+
+
+def _failure(task: Task, error: Exception, picture: Picture | None = None) -> str:
+    """Return why an image failed; an error that is a fault of the program is raised again."""
+    if _is_out_of_memory(error):
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        size = ""
+        if picture is not None:
+            size = " x ".join(str(side) for side in picture.image.size_hw) + " pixels: "
+        return f"{task.key}: {size}memory is full; give a smaller --scale or --batch-size, or more memory"
+    told = told_in_a_line(error) if isinstance(error, CellsegError | OSError) else None
+    if told is None:
+        raise error
+    if task.key.path in told:
+        return told
+    return f"{task.key}: {told}"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, ImageError):
+        return False
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        any(words in str(error) for words in _OUT_OF_MEMORY)
+    )

@@ -1,0 +1,412 @@
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as mask_utils
+from pycocotools.coco import COCO
+
+from cellseg_mmdet.errors import CheckpointError, ConfigError, UsageError
+from cellseg_mmdet.images import ImageError
+from cellseg_mmdet.images.scale import ScaleChoice
+from cellseg_mmdet.inference import EXECUTORS, Executor, infer_images, plan
+from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.structures import load_predictions
+from tests.inference.bright_patches import BrightPatches, squares
+
+EXECUTOR_NAMES = ["local", pytest.param("processes", marks=pytest.mark.slow)]
+ALL = ("submission", "coco", "overlay", "dump")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    source = tmp_path / "images"
+    source.mkdir()
+    for name, pixels in {
+        "a.png": squares(30, 50, 4, 9),
+        "b.tif": squares(30, 50),
+        "c.png": squares(40, 50, 10).astype(np.uint16) * 200,
+        "d.png": squares(30, 50, 5),
+    }.items():
+        assert cv2.imwrite(str(source / name), pixels)
+    return source
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def read_rows(path: Path) -> list[list[str]]:
+    with path.open(newline="") as file:
+        return list(csv.reader(file))
+
+
+def results_of(out: Path) -> dict[str, bytes]:
+    """Return the content of all that a run wrote, without its record."""
+    return {
+        path.relative_to(out).as_posix(): path.read_bytes()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and ".cellseg-run" not in path.parts
+    }
+
+
+def test_submission_has_a_row_per_cell_best_first_and_one_for_an_image_without(
+    folder: Path, out: Path
+) -> None:
+    summary = infer_images(BrightPatches(), plan([folder]), out)
+    rows = read_rows(out / "submission.csv")
+    assert rows[0] == ["id", "predicted"]
+    assert [image_id for image_id, _ in rows[1:]] == ["a", "a", "b", "c", "d"]
+    # The smaller square of a: row 3 (0-based), column 2, 50 wide.
+    assert rows[2][1] == "153 4 203 4 253 4 303 4"
+    assert rows[3][1] == ""
+    assert (summary.num_images, summary.num_cells, summary.failures) == (4, 4, ())
+
+
+def test_coco_results_load_against_the_images_beside_them(folder: Path, out: Path) -> None:
+    infer_images(BrightPatches(), plan([folder]), out)
+    with contextlib.redirect_stdout(io.StringIO()):
+        data_set = COCO(str(out / "images.json"))
+        results = data_set.loadRes(str(out / "predictions.json"))
+    names = {Path(image["file_name"]).name: image["id"] for image in data_set.dataset["images"]}
+    assert names == {"a.png": 1, "b.tif": 2, "c.png": 3, "d.png": 4}
+    (cell,) = results.loadAnns(results.getAnnIds(imgIds=[3]))
+    mask = Runs.from_coco([cell["segmentation"]]).to_label_map()
+    assert ((mask > 0) == (squares(40, 50, 10) > 0)).all()
+    assert cell["bbox"] == [2, 3, 10, 10]
+    assert data_set.loadCats(cell["category_id"])[0]["name"] == "bright"
+
+
+def test_what_is_written_went_through_postprocess(folder: Path, out: Path) -> None:
+    summary = infer_images(BrightPatches(min_score=0.5), plan([folder]), out)
+    assert summary.num_cells == 2  # sides 9 and 10; 4 and 5 have areas below 50
+    assert len(json.loads((out / "predictions.json").read_text())) == 2
+
+
+def test_only_what_is_asked_for_is_written(folder: Path, tmp_path: Path) -> None:
+    infer_images(BrightPatches(), plan([folder]), tmp_path / "with")
+    pictures = [f"overlays/{name}.png" for name in "abcd"]
+    assert set(results_of(tmp_path / "with")) == {
+        "submission.csv",
+        "predictions.json",
+        "images.json",
+        *pictures,
+    }
+    picture = cv2.imread(str(tmp_path / "with/overlays/a.png"))
+    colored = picture.max(axis=2) != picture.min(axis=2)
+    assert colored[2 * 3 : 2 * 7, 2 * 2 : 2 * 6].all() and not colored[40:].any()
+    infer_images(BrightPatches(), plan([folder]), tmp_path / "dump", write=["dump"])
+    assert set(results_of(tmp_path / "dump")) == {"predictions.pkl"}
+    (first, *_) = load_predictions(tmp_path / "dump/predictions.pkl")
+    assert first.scores.dtype == np.float32 and first.img_id == 1
+
+
+def test_batches_hold_images_of_one_size_and_change_nothing(folder: Path, tmp_path: Path) -> None:
+    model = BrightPatches()
+    infer_images(model, plan([folder]), tmp_path / "two", batch_size=2)
+    assert model.batches == [["a", "b"], ["c"], ["d"]]
+    infer_images(BrightPatches(), plan([folder]), tmp_path / "one")
+    assert results_of(tmp_path / "two") == results_of(tmp_path / "one")
+
+
+@pytest.mark.parametrize("executor", EXECUTOR_NAMES)
+def test_executors_give_the_same_results(folder: Path, tmp_path: Path, executor: str) -> None:
+    infer_images(BrightPatches(), plan([folder]), tmp_path / "expected", write=ALL)
+    out = tmp_path / executor
+    infer_images(BrightPatches(), plan([folder]), out, write=ALL, executor=executor, workers=2)
+    assert results_of(out) == results_of(tmp_path / "expected")
+
+
+def test_unknown_parts_are_named_before_predicting(folder: Path, out: Path) -> None:
+    model = BrightPatches()
+    for wrong, word in (
+        ({"writer_options": {"submission": {"format": "excel"}}}, "sartorius"),
+        ({"write": ["excel"]}, "overlay"),
+        ({"executor": "moon"}, "processes"),
+    ):
+        with pytest.raises(ConfigError, match=word):
+            infer_images(model, plan([folder]), out, **wrong)
+    assert model.batches == []
+
+
+@pytest.mark.parametrize(
+    "choice", [ScaleChoice(scale=0.5), ScaleChoice(diameter_px=20), ScaleChoice(pixel_size_um=0.25)]
+)
+def test_images_are_resized_for_the_model_and_masks_back(
+    tmp_path: Path, out: Path, choice: ScaleChoice
+) -> None:
+    assert cv2.imwrite(str(tmp_path / "a.png"), squares(80, 120, 12, 16))
+    model = BrightPatches(cell_scale={"diameter_px": 10.0, "pixel_size_um": 0.5})
+    infer_images(model, plan([tmp_path / "a.png"]), out, scale=choice)
+    assert model.sizes_hw == [(40, 60)]
+    images = json.loads((out / "images.json").read_text())["images"]
+    assert (images[0]["height"], images[0]["width"]) == (80, 120)
+    found = json.loads((out / "predictions.json").read_text())
+    areas = sorted(int(mask_utils.area(one["segmentation"])) for one in found)
+    assert abs(areas[0] - 12 * 12) <= 30 and abs(areas[1] - 16 * 16) <= 40
+
+
+@pytest.mark.parametrize("count", [1, 3, 12])
+def test_reaching_the_cap_is_said_with_image_count_and_setting(
+    folder: Path, out: Path, capsys: pytest.CaptureFixture[str], count: int
+) -> None:
+    model = BrightPatches(cap=("model.test_cfg.rcnn.max_per_img", count))
+    summary = infer_images(model, plan([folder / "a.png", folder / "b.tif"]), out)
+    said = capsys.readouterr().err
+    assert (len(summary.warnings) == 1) == (count <= 2)
+    assert ("a.png: 2 cells before post-processing" in said) == (count <= 2)
+    assert ("model.test_cfg.rcnn.max_per_img = 1 allows" in said) == (count == 1)
+
+
+# Failures of single images
+
+
+@pytest.mark.parametrize("executor", EXECUTOR_NAMES)
+def test_unreadable_image_stops_the_run_by_name_and_what_is_finished_stays(
+    folder: Path, out: Path, executor: str
+) -> None:
+    content = (folder / "b.tif").read_bytes()
+    (folder / "b.tif").write_bytes(b"not a picture")
+    with pytest.raises(ImageError, match=r"b\.tif.*of 4 images are finished: the same command"):
+        infer_images(BrightPatches(), plan([folder]), out, executor=executor, workers=1)
+    assert set(results_of(out)) == {"failed.csv", "overlays/a.png"}
+    ((name, path, reason),) = read_rows(out / "failed.csv")[1:]
+    assert (name, path) == ("b", str(folder / "b.tif")) and "b.tif" in reason
+
+    (folder / "b.tif").write_bytes(content)
+    model = BrightPatches()
+    summary = infer_images(model, plan([folder]), out)
+    assert model.batches == [["b"], ["c"], ["d"]] and summary.num_resumed == 1
+    assert not (out / "failed.csv").exists()
+
+
+@pytest.mark.parametrize("executor", EXECUTOR_NAMES)
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_skipping_keeps_the_good_images_and_lists_the_others(
+    folder: Path, out: Path, executor: str, batch_size: int
+) -> None:
+    (folder / "b.tif").write_bytes(b"not a picture")
+    model = BrightPatches(fills_memory=("d",))
+    summary = infer_images(
+        model,
+        plan([folder]),
+        out,
+        on_error="skip",
+        executor=executor,
+        workers=1,
+        batch_size=batch_size,
+    )
+    assert [row[0] for row in read_rows(out / "submission.csv")[1:]] == ["a", "a", "c"]
+    unread, full = summary.failures
+    assert unread.name == "b" and "b.tif" in unread.reason
+    assert full.name == "d" and "30 x 50 pixels: memory is full" in full.reason
+    assert str(summary).splitlines()[-1] == "3 cells in 2 images; 2 images failed, see failed.csv"
+    assert [row[0] for row in read_rows(out / "failed.csv")[1:]] == ["b", "d"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_a_process_that_dies_is_the_failure_of_its_image(
+    folder: Path, out: Path, batch_size: int
+) -> None:
+    summary = infer_images(
+        BrightPatches(dies_of=("a",)),
+        plan([folder]),
+        out,
+        executor="processes",
+        workers=2,
+        batch_size=batch_size,
+        on_error="skip",
+    )
+    (failure,) = summary.failures
+    assert failure.name == "a" and "SIGKILL" in failure.reason and "memory" in failure.reason
+    assert [row[0] for row in read_rows(out / "submission.csv")[1:]] == ["b", "c", "d"]
+
+
+@pytest.mark.parametrize("executor", EXECUTOR_NAMES)
+def test_a_model_that_cannot_be_loaded_ends_the_run(folder: Path, out: Path, executor: str) -> None:
+    with pytest.raises(CheckpointError, match="does not fit"):
+        infer_images(BrightPatches(refuses=True), plan([folder]), out, executor=executor)
+
+
+def test_no_good_image_is_an_error_even_when_skipping(tmp_path: Path, out: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    with pytest.raises(ImageError, match=r"all of 1 image failed.*broken\.png"):
+        infer_images(BrightPatches(), plan([tmp_path]), out, on_error="skip")
+
+
+def test_a_folder_that_cannot_be_written_to_is_found_before_predicting(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    model = BrightPatches()
+    with pytest.raises(OSError, match="file"):
+        infer_images(model, plan([folder]), tmp_path / "file/out")
+    assert model.batches == []
+
+
+# Going on
+
+
+def test_the_same_call_again_predicts_nothing_and_writes_the_same(folder: Path, out: Path) -> None:
+    infer_images(BrightPatches(), plan([folder]), out, write=ALL)
+    before = results_of(out)
+    model = BrightPatches(refuses=True)  # is not even loaded
+    summary = infer_images(model, plan([folder]), out, write=ALL)
+    assert results_of(out) == before and summary.num_resumed == 4
+    assert str(summary).endswith("4 cells in 4 images, 4 of them finished by an earlier run")
+
+
+def test_new_and_changed_images_are_predicted_and_those_gone_leave_nothing(
+    folder: Path, tmp_path: Path, out: Path
+) -> None:
+    infer_images(BrightPatches(), plan([folder]), out, write=ALL)
+    (folder / "d.png").unlink()
+    assert cv2.imwrite(str(folder / "a.png"), squares(30, 60, 5, 5, 5))
+    assert cv2.imwrite(str(folder / "e.png"), squares(30, 50, 6))
+    model = BrightPatches()
+    infer_images(model, plan([folder]), out, write=ALL)
+    assert model.batches == [["a"], ["e"]]
+    infer_images(BrightPatches(), plan([folder]), tmp_path / "anew", write=ALL)
+    assert results_of(out) == results_of(tmp_path / "anew")
+
+
+def test_another_writer_needs_no_new_predictions(folder: Path, tmp_path: Path, out: Path) -> None:
+    infer_images(BrightPatches(), plan([folder]), out, write=["coco"])
+    model = BrightPatches(refuses=True)
+    infer_images(model, plan([folder]), out, write=["coco", "overlay"])
+    (out / "overlays/c.png").unlink()
+    infer_images(model, plan([folder]), out, write=["coco", "overlay"])
+    infer_images(BrightPatches(), plan([folder]), tmp_path / "anew", write=["coco", "overlay"])
+    assert results_of(out) == results_of(tmp_path / "anew")
+
+
+@pytest.mark.parametrize("resume", [None, True])
+def test_the_run_of_another_model_is_refused_and_removed_when_asked(
+    folder: Path, tmp_path: Path, out: Path, resume: bool | None
+) -> None:
+    infer_images(BrightPatches(), plan([folder]), out, write=ALL)
+    before = results_of(out)
+    other = BrightPatches(min_score=0.5)
+    with pytest.raises(UsageError, match=r"another post-processing.*--no-resume"):
+        infer_images(other, plan([folder / "a.png"]), out, resume=resume)
+    assert results_of(out) == before
+    infer_images(other, plan([folder / "a.png"]), out, resume=False)
+    infer_images(other, plan([folder / "a.png"]), tmp_path / "anew")
+    assert results_of(out) == results_of(tmp_path / "anew")
+
+
+def test_pictures_of_unknown_runs_are_not_mixed_with_ours(folder: Path, out: Path) -> None:
+    (out / "overlays").mkdir(parents=True)
+    (out / "overlays/stranger.png").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"stranger\.png"):
+        infer_images(BrightPatches(), plan([folder]), out)
+    infer_images(BrightPatches(), plan([folder]), out, write=["coco"])
+
+
+@pytest.mark.parametrize("where", ["images/found", "images"])
+def test_results_are_not_taken_for_input(folder: Path, tmp_path: Path, where: str) -> None:
+    out = tmp_path / where
+    for _ in range(2):
+        tasks = plan([folder], recursive=True, out_dir=out)
+        assert [task.key.name for task in tasks] == ["a", "b", "c", "d"]
+        infer_images(BrightPatches(), tasks, out)
+    if where != "images":  # nor by a run that writes elsewhere
+        assert len(plan([folder], recursive=True, out_dir=tmp_path / "elsewhere")) == 4
+
+
+@pytest.mark.parametrize("cut", [1, 40, 300])
+def test_what_a_kill_cut_off_is_predicted_again(folder: Path, out: Path, cut: int) -> None:
+    infer_images(BrightPatches(), plan([folder]), out, write=ALL)
+    before = results_of(out)
+    finished = out / ".cellseg-run/finished"
+    with finished.open("r+b") as file:
+        file.truncate(finished.stat().st_size - cut)
+    model = BrightPatches()
+    infer_images(model, plan([folder]), out, write=ALL)
+    assert model.batches == [["d"]]
+    assert results_of(out) == before
+
+
+def test_two_runs_do_not_write_to_one_folder(folder: Path, out: Path) -> None:
+    class Second(BrightPatches):
+        def load(self, device: str | None = None) -> BrightPatches:
+            with pytest.raises(UsageError, match="another run writes"):
+                infer_images(BrightPatches(), plan([folder]), out)
+            return self
+
+    assert infer_images(Second(), plan([folder]), out).num_images == 4
+
+
+def test_a_damaged_record_is_named(folder: Path, out: Path) -> None:
+    infer_images(BrightPatches(), plan([folder]), out)
+    (out / ".cellseg-run/run.json").write_text("{")
+    with pytest.raises(UsageError, match=r"run\.json is damaged"):
+        infer_images(BrightPatches(), plan([folder]), out)
+
+
+RUN = """\
+import sys
+from cellseg_mmdet.inference import infer_images, plan
+from tests.inference.bright_patches import BrightPatches
+
+if __name__ == "__main__":
+    folder, out, executor = sys.argv[1:]
+    infer_images(BrightPatches(pause_s=0.02), plan([folder]), out, write={write}, executor=executor, workers=2)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", EXECUTOR_NAMES)
+def test_killed_at_any_moment_the_same_command_goes_on(tmp_path: Path, executor: str) -> None:
+    source, out = tmp_path / "images", tmp_path / "out"
+    source.mkdir()
+    for number in range(40):
+        assert cv2.imwrite(str(source / f"{number:02d}.png"), squares(30, 50, 1 + number % 18, 5))
+    script = tmp_path / "run.py"
+    script.write_text(RUN.format(write=ALL))
+    command = [sys.executable, str(script), str(source), str(out), executor]
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    finished = out / ".cellseg-run/finished"
+    kills = 0
+    for _ in range(12):
+        grows_to = (finished.stat().st_size if finished.exists() else 0) + 1500
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+        while process.poll() is None:
+            if finished.exists() and finished.stat().st_size >= grows_to:
+                process.kill()
+        _, said = process.communicate()
+        kills += process.returncode == -9
+        assert process.returncode in (0, -9), said.decode()
+    assert kills >= 4
+    infer_images(BrightPatches(), plan([source]), out, write=ALL)
+    infer_images(BrightPatches(), plan([source]), tmp_path / "at_once", write=ALL)
+    assert results_of(out) == results_of(tmp_path / "at_once")
+
+
+def test_a_new_executor_is_one_class(
+    folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EXECUTORS, "_parts", dict(EXECUTORS._parts))
+
+    @EXECUTORS.register("backwards")
+    class Backwards(Executor):
+        def run(self, job, tasks):
+            from cellseg_mmdet.inference import Worker
+
+            yield from Worker(replace(job, batch_size=1))(tasks[::-1])
+
+    infer_images(BrightPatches(), plan([folder]), out, executor="backwards")
+    infer_images(BrightPatches(), plan([folder]), out.with_name("expected"))
+    assert results_of(out) == results_of(out.with_name("expected"))
