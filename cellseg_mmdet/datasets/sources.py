@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cellseg_mmdet.errors import UsageError
-from cellseg_mmdet.images import image_suffixes, files_by_stem, image_size_hw
+from cellseg_mmdet.images import files_by_stem, image_size_hw, image_suffixes
 
 
 def from_folder(folder: str) -> list[dict[str, Any]]:

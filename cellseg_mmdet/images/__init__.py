@@ -3,9 +3,9 @@
 from cellseg_mmdet.errors import ImageError
 from cellseg_mmdet.images.image import Image
 from cellseg_mmdet.images.listing import (
-    image_suffixes,
     files_by_stem,
     find_images,
+    image_suffixes,
     is_image,
     list_files,
 )
@@ -26,7 +26,6 @@ from cellseg_mmdet.images.source import (
 from cellseg_mmdet.structures.image_key import ImageKey
 
 __all__ = [
-    "image_suffixes",
     "MAX_PIXELS",
     "Image",
     "ImageError",
@@ -38,6 +37,7 @@ __all__ = [
     "files_by_stem",
     "find_images",
     "image_size_hw",
+    "image_suffixes",
     "is_image",
     "list_files",
     "open_image",
