@@ -11,10 +11,26 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "cellseg_mmdet"
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-ROOMS = ("masks", "postprocess", "evaluation", "export", "inference")
+ROOMS = (
+    "masks",
+    "structures",
+    "images",
+    "postprocess",
+    "fusion",
+    "visualization.draw",
+    "synthetic",
+    "evaluation",
+    "export",
+    "inference",
+)
 # What holds values, is there to be inherited from, or needs a trained model and many images.
 WITHOUT = {
     "masks": {"PixelOrder"},
+    "structures": {"from_dump_entry", "load_predictions"},
+    "images": {"ImageError", "find_images", "selection_from"},
+    "fusion": {"Matches"},
+    "visualization.draw": set(),
+    "synthetic": {"WrittenDataset"},
     "postprocess": {"Pipeline", "Step", "Tunable"},
     "evaluation": {"ImageMetric"},
     "export": {"ImageWriter", "SubmissionFormat", "SubmissionSummary", "Writer", "Written"},

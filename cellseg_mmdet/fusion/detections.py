@@ -24,6 +24,11 @@ class Detections:
             have them of different sizes.
         masks: N binary masks on the image.
         mask_scores: (N,) float, the quality of each mask in [0, 1].
+
+    Example:
+        >>> box = np.array([[0.0, 0.0, 4.0, 4.0]])
+        >>> len(Detections(box, np.array([0.9]), np.array([0])))
+        1
     """
 
     boxes: np.ndarray

@@ -34,6 +34,10 @@ class FusionOptions:
 
     Raises:
         UsageError: for a value that is not allowed.
+
+    Example:
+        >>> FusionOptions(method="nms", iou_thr=0.4).overlap
+        'box'
     """
 
     method: Method = "wbf"
@@ -75,6 +79,13 @@ def fuse(
     Raises:
         UsageError: for weights that are not positive, or not as many as sources; for masks of
             different image sizes; if masks are to be compared that a source does not have.
+
+    Example:
+        >>> box = np.array([[0.0, 0.0, 4.0, 4.0]])
+        >>> sources = [Detections(box + shift, np.array([0.8]), np.array([0])) for shift in (0, 1)]
+        >>> found = fuse(sources, [1.0, 1.0], FusionOptions(iou_thr=0.3))
+        >>> found.boxes, found.scores
+        (array([[0.5, 0.5, 4.5, 4.5]], dtype=float32), array([0.8], dtype=float32))
     """
     check_weights(weights, len(sources))
     matches = _match(sources, weights, options)

@@ -71,6 +71,13 @@ def weighted_fusion(
 
     Raises:
         ValueError: if masks are to be compared that a source does not have.
+
+    Example:
+        >>> box = np.array([[0.0, 0.0, 4.0, 4.0]])
+        >>> sources = [Detections(box, np.array([score]), np.array([0])) for score in (0.9, 0.7)]
+        >>> found = weighted_fusion(sources, [1.0, 1.0], iou_thr=0.5)
+        >>> found.members, found.scores
+        (array([[0, 0]]), array([0.8]))
     """
     pool = _Pool.of(sources, weights)
     overlaps = _FirstMaskOverlaps(pool) if overlap == "mask" else None
@@ -130,6 +137,12 @@ def suppression(
 
     Raises:
         ValueError: if masks are to be compared that a source does not have.
+
+    Example:
+        >>> boxes = np.array([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 5.0]])
+        >>> one = Detections(boxes, np.array([0.9, 0.8]), np.array([0, 0]))
+        >>> suppression([one], [1.0], iou_thr=0.5).members
+        array([[0]])
     """
     pool = _Pool.of(sources, np.asarray(weights) / np.max(weights))
     pairs = _pairwise_iou(pool, overlap)

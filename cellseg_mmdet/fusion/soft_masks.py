@@ -57,6 +57,12 @@ def cut_soft_masks(
         label_map: (H, W) int, 0 for background, and the instances from 1 on.
         boxes: (N, 4) int xyxy in pixels, ends exclusive; that of instance i is ``boxes[i - 1]``.
         shape: (rows, columns) of bins.
+
+    Example:
+        >>> label_map = np.array([[0, 1, 1, 0], [0, 1, 1, 0]])
+        >>> box = np.array([[1, 0, 3, 2]])
+        >>> cut_soft_masks(np.full((2, 4), 0.5), label_map, box, (2, 2)).tolist()
+        [[[0.5, 0.5], [0.5, 0.5]]]
     """
     height, width = label_map.shape
     # The outer bins reach half a pixel out of the box.
@@ -87,6 +93,13 @@ def average_soft_masks(
         members: (K, S) int, which one of a source's contributes, -1 where none; at least one each.
         weights: (K, S) positive weight of each member, 0 where there is none.
         fused_boxes: (K, 4) xyxy.
+
+    Example:
+        >>> box = np.array([[0.0, 0.0, 4.0, 4.0]])
+        >>> low, high = np.full((1, 2, 2), 0.2), np.full((1, 2, 2), 0.8)
+        >>> members, weights = np.array([[0, 0]]), np.array([[1.0, 1.0]])
+        >>> average_soft_masks([low, high], [box, box], members, weights, box).round(2).tolist()
+        [[[0.5, 0.5], [0.5, 0.5]]]
     """
     shape = tuple(max(values.shape[side] for values in soft_masks) for side in (1, 2))
     mean = np.zeros((len(members), *shape), dtype=np.float32)
@@ -110,6 +123,12 @@ def paste_soft_masks(
         height: of the image in pixels.
         width: of the image in pixels.
         threshold: least probability of foreground, positive.
+
+    Example:
+        >>> box = np.array([[1.0, 0.0, 3.0, 2.0]])
+        >>> paste_soft_masks(np.ones((1, 28, 28)), box, 2, 4).to_label_map()
+        array([[0, 1, 1, 0],
+               [0, 1, 1, 0]], dtype=int32)
     """
     values = probabilities(soft_masks)
     # mmdet looks at one pixel more on each side.

@@ -24,6 +24,12 @@ class Image:
         key: where it comes from, and its name.
         channels: C names; ``RGB`` for a colour picture.
         pixel_size_um: (height, width) of a pixel in micrometres, None if the file does not say.
+
+    Example:
+        >>> from cellseg_mmdet import read_image
+        >>> image = read_image(np.zeros((2, 3), np.uint16), name="a")
+        >>> image.size_hw, image.pixels.shape, image.dtype, image.key.name
+        ((2, 3), (2, 3, 1), dtype('uint16'), 'a')
     """
 
     pixels: np.ndarray

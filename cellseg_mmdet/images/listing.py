@@ -35,7 +35,12 @@ def image_suffixes() -> tuple[str, ...]:
 
 
 def is_image(path: PurePath) -> bool:
-    """Return whether a name has an image's suffix and is not hidden, as the ``._*`` files are that macOS leaves."""
+    """Return whether a name has an image's suffix and is not hidden, as the ``._*`` files are that macOS leaves.
+
+    Example:
+        >>> [is_image(Path(name)) for name in ("a.TIF", "a.csv", "._a.tif")]
+        [True, False, False]
+    """
     name = path.name
     if name.startswith(".") or name.endswith(_CELLPOSE_RESULT):
         return False
@@ -47,6 +52,13 @@ def list_files(folder: str | os.PathLike[str], *, recursive: bool = False) -> li
 
     Raises:
         NotADirectoryError: if there is no such folder.
+
+    Example:
+        >>> Path("scan").mkdir()
+        >>> for name in ("b.tif", "a.png", "notes.txt", ".hidden.png"):
+        ...     Path("scan", name).touch()
+        >>> [path.name for path in list_files("scan")]
+        ['a.png', 'b.tif']
     """
     root = Path(folder)
     if not root.is_dir():
@@ -60,6 +72,12 @@ def files_by_stem(folder: str | os.PathLike[str]) -> dict[str, Path]:
     Raises:
         NotADirectoryError: if there is no such folder.
         ImageError: two images share a stem, such as a.png and a.tif: annotations could not tell them apart.
+
+    Example:
+        >>> from cellseg_mmdet.visualization.draw import write_picture
+        >>> write_picture("plate/a1.png", np.zeros((2, 3), np.uint8))
+        >>> files_by_stem("plate")
+        {'a1': PosixPath('plate/a1.png')}
     """
     images: dict[str, Path] = {}
     for path in list_files(folder):

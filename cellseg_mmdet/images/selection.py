@@ -27,6 +27,10 @@ class PlaneSelection:
         scene: by index or name.
         planes: 'each' makes every plane that is not selected otherwise an image of its own; a number selects one plane
             along an axis without a name, as that of a plain multi-page file.
+
+    Example:
+        >>> PlaneSelection(channel=(0,), z="max")
+        PlaneSelection(channel=(0,), z='max', t=None, scene=None, planes=None)
     """
 
     channel: tuple[int | str, ...] | None = None
@@ -119,7 +123,14 @@ def scene_index(scenes: Sequence[Scene], selection: PlaneSelection) -> list[int]
 
 
 def add_plane_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--channel --z --t --scene --planes`` to a command."""
+    """Add ``--channel --z --t --scene --planes`` to a command.
+
+    Example:
+        >>> parser = argparse.ArgumentParser()
+        >>> add_plane_arguments(parser)
+        >>> selection_from(parser.parse_args(["--z", "max"])).z
+        'max'
+    """
     group = parser.add_argument_group("planes of stacks", "indices count from 0")
     group.add_argument(
         "--channel",

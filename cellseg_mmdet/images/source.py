@@ -53,6 +53,11 @@ class ImageSource:
         size_hw: height and width, upright.
         dtype: of the pixels.
         levels: height and width of the full size and of each reduced one that the file holds.
+
+    Example:
+        >>> with open_image(np.arange(6, dtype=np.uint8).reshape(2, 3), name="a") as source:
+        ...     source.size_hw, source.read().pixels[..., 0].tolist()
+        ((2, 3), [[0, 1, 2], [3, 4, 5]])
     """
 
     def __init__(
@@ -165,6 +170,12 @@ def open_images(
     """Open all pictures of a source that are meant; several only for ``planes='each'``.
 
     They share one open file: closing one closes all. Arguments and errors are those of `open_image`.
+
+    Example:
+        >>> stack = np.zeros((4, 2, 3), np.uint8)
+        >>> sources = open_images(stack, PlaneSelection(planes="each"), name="stack", axes="ZYX")
+        >>> [source.key.plane for source in sources]
+        ['z0', 'z1', 'z2', 'z3']
     """
     selection = selection or PlaneSelection()
     key = _key_of(source, name)
@@ -242,6 +253,10 @@ def image_size_hw(source: Source, selection: PlaneSelection | None = None) -> tu
     """Return (height, width) of the upright picture from the header alone; errors are those of `open_image`.
 
     Planes of one scene are of one size, so none has to be selected.
+
+    Example:
+        >>> image_size_hw(np.zeros((2, 3), np.uint8))
+        (2, 3)
     """
     selection = selection or PlaneSelection()
     with open_images(source, replace(selection, planes=selection.planes or "each"))[0] as first:

@@ -118,6 +118,15 @@ def to_dump_entry(found: ImagePrediction | Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         DataError: the masks are not of the size of the image.
+
+    Example:
+        >>> masks = Runs.from_label_map(np.array([[1, 2, 2]]))
+        >>> scores, labels = np.array([0.4, 0.9]), np.array([0, 0])
+        >>> entry = to_dump_entry(ImagePrediction("a", 1, 1, 3, masks.boxes, scores, labels, masks))
+        >>> list(entry), list(entry["pred_instances"])
+        (['img_id', 'img_path', 'ori_shape', 'pred_instances'], ['bboxes', 'scores', 'labels', 'masks'])
+        >>> from_dump_entry(entry).masks == masks
+        True
     """
     if isinstance(found, ImagePrediction):
         instances = {
@@ -150,6 +159,15 @@ def write_predictions(
     Args:
         path: file to write.
         found: predictions, or what `to_dump_entry` returned.
+
+    Example:
+        >>> masks = Runs.from_label_map(np.array([[1, 2, 2]]))
+        >>> scores, labels = np.array([0.4, 0.9]), np.array([0, 0])
+        >>> found = ImagePrediction("a", 1, 1, 3, masks.boxes, scores, labels, masks)
+        >>> write_predictions("predictions.pkl", [found])
+        1
+        >>> load_predictions("predictions.pkl")[0].scores
+        array([0.4, 0.9])
     """
     count = 0
     with atomic_write(path) as temporary, temporary.open("wb") as file:

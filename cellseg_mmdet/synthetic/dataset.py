@@ -101,6 +101,11 @@ def write_dataset(
         UsageError: for an argument out of range.
         FileExistsError: if `out_dir` is not empty and `overwrite` is not given, or if it holds
             anything else than a data set of this layout.
+
+    Example:
+        >>> written = write_dataset("data", 2, 1, height=64, width=64, workers=1)
+        >>> written.num_train, sorted(path.name for path in written.out_dir.iterdir())
+        (2, ['masks_npz', 'test', 'test.csv', 'train', 'train.csv'])
     """
     _check_arguments(num_train, num_test, seed, density, cell_types)
     check_size(height, width)

@@ -32,6 +32,11 @@ def generate_image(
     Raises:
         UsageError: for an unknown cell type, a side below 32 pixels, or more cells than a label
             map can number.
+
+    Example:
+        >>> image, label_map = generate_image("cort", 64, 64, 2, np.random.default_rng(0))
+        >>> image.shape, image.dtype, int(label_map.max())
+        ((64, 64), dtype('uint8'), 2)
     """
     style = style_of(cell_type)
     check_size(height, width)

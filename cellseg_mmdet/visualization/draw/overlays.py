@@ -52,6 +52,11 @@ def draw_instances(
 
     Raises:
         ValueError: if the image is not uint8, gray or BGR, or the masks are of another size.
+
+    Example:
+        >>> masks = Runs.from_label_map(np.array([[0, 1], [0, 1]]))
+        >>> draw_instances(np.zeros((2, 2), np.uint8), masks).shape
+        (4, 4, 3)
     """
     canvas = enlarge(check_size(as_bgr(image), masks), scale)
     if not len(masks):

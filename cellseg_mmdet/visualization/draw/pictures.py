@@ -47,6 +47,11 @@ def write_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:
 
     Raises:
         OSError: if it cannot be written.
+
+    Example:
+        >>> write_picture("new/a.png", np.zeros((2, 3), np.uint8))
+        >>> Path("new/a.png").exists()
+        True
     """
     with atomic_write(path) as temporary:
         if not cv2.imwrite(str(temporary), picture):

@@ -32,6 +32,11 @@ def sheet(
 
     Raises:
         ValueError: if there is no picture, or one is not uint8, gray or BGR.
+
+    Example:
+        >>> picture = np.zeros((40, 60), np.uint8)
+        >>> sheet([("a", picture), ("b", picture)], columns=2).shape[2]
+        3
     """
     if not pictures:
         raise ValueError("a sheet needs one picture at least")
