@@ -1,5 +1,6 @@
 """Parts of models. Importing this package, as a config's ``custom_imports`` do, registers them with mmdet."""
 
+from cellseg_mmdet.models.backbones import EfficientNetLite
 from cellseg_mmdet.models.mask_heads import RoIFCNMaskHead, RoIHTCMaskHead
 from cellseg_mmdet.models.tta import CellTTAModel
 from cellseg_mmdet.models.unet import (
@@ -13,6 +14,7 @@ from cellseg_mmdet.models.unet import (
 
 __all__ = [
     "CellTTAModel",
+    "EfficientNetLite",
     "PixelBCELoss",
     "PixelDiceLoss",
     "PixelTTAModel",
