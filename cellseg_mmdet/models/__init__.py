@@ -2,25 +2,29 @@
 
 from cellseg_mmdet.models.backbones import EfficientNetLite
 from cellseg_mmdet.models.mask_heads import RoIFCNMaskHead, RoIHTCMaskHead
-from cellseg_mmdet.models.tta import CellTTAModel
-from cellseg_mmdet.models.unet import (
+from cellseg_mmdet.models.pixel import (
     PixelBCELoss,
+    PixelDetector,
     PixelDiceLoss,
+    PixelHead,
     PixelTTAModel,
-    ResidualAttentionUNet,
-    UNet,
-    UNetInstance,
+    UShapedDecoder,
 )
+from cellseg_mmdet.models.tta import CellTTAModel
+from cellseg_mmdet.models.unet import ResidualAttentionUNet, UNet, UNetInstance
 
 __all__ = [
     "CellTTAModel",
     "EfficientNetLite",
     "PixelBCELoss",
+    "PixelDetector",
     "PixelDiceLoss",
+    "PixelHead",
     "PixelTTAModel",
     "ResidualAttentionUNet",
     "RoIFCNMaskHead",
     "RoIHTCMaskHead",
     "UNet",
     "UNetInstance",
+    "UShapedDecoder",
 ]
