@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch.nn.functional as F
@@ -83,24 +84,26 @@ class UShapedDecoder(BaseModule):
         init_cfg: Any = None,
     ) -> None:
         super().__init__(init_cfg or [dict(type="Kaiming", layer="Conv2d")])
-        out_stride = out_stride or strides[0]
-        if len(in_channels) != len(strides) or any(
-            coarse != 2 * fine for fine, coarse in zip(strides[:-1], strides[1:], strict=True)
-        ):
+        if len(in_channels) != len(strides) or any(b != 2 * a for a, b in pairwise(strides)):
             raise ConfigError(
-                f"in_channels {tuple(in_channels)} and strides {tuple(strides)}: one stride for each, twice the last one"
+                f"in_channels {tuple(in_channels)} and strides {tuple(strides)}: as many of both, and each stride "
+                "twice the one before"
             )
-        levels = [out_stride * 2**level for level in range(len(bin(strides[-1] // out_stride)) - 2)]
-        if levels[-1] != strides[-1] or out_stride < 1:
+        out_stride = strides[0] if out_stride is None else out_stride
+        levels = [out_stride << doubling for doubling in range(16)]
+        if out_stride < 1 or strides[-1] not in levels:
             raise ConfigError(
-                f"out_stride={out_stride}: a power of two up to {strides[-1]}, the last of strides"
+                f"out_stride={out_stride}: {strides[-1]}, the last of strides, halved some times"
             )
+        levels = levels[: levels.index(strides[-1]) + 1]
         widths = [width] * len(levels) if isinstance(width, int) else list(width)
         if len(widths) != len(levels):
-            raise ConfigError(f"width {widths}: one number, or one for each of the strides {levels}")
+            raise ConfigError(
+                f"width {widths}: one number, or one for each of the strides {levels}"
+            )
         self.total_stride, self.out_stride = strides[-1], out_stride
-        self.first = max(list(strides).index(out_stride), 0) if out_stride in strides else 0
         channels = dict(zip(strides, in_channels, strict=True))
+        self.skipped = sum(stride < out_stride for stride in strides)
         self.laterals = nn.ModuleList(
             nn.Conv2d(channels[stride], count, 1)
             for stride, count in zip(levels, widths, strict=True)
@@ -109,7 +112,7 @@ class UShapedDecoder(BaseModule):
         # What comes from below gets the width of its level while it is small.
         self.fits = nn.ModuleList(
             nn.Conv2d(coarse, fine, 1, bias=False) if coarse != fine else nn.Identity()
-            for fine, coarse in zip(widths[:-1], widths[1:], strict=True)
+            for fine, coarse in pairwise(widths)
         )
         norm_cfg = norm_cfg or dict(type="BN")
         self.convs = nn.ModuleList(_conv(count, separable, norm_cfg) for count in widths)
@@ -128,7 +131,7 @@ class UShapedDecoder(BaseModule):
             features: (B, channels, h, w) at each of ``strides``, of an image whose sides are multiples of the last one.
         """
         laterals = [
-            lateral(x) for lateral, x in zip(self.laterals, features[self.first :], strict=True)
+            lateral(x) for lateral, x in zip(self.laterals, features[self.skipped :], strict=True)
         ]
         x = self.convs[-1](laterals.pop())
         for conv, fit in zip(self.convs[-2::-1], self.fits[::-1], strict=True):
@@ -139,9 +142,7 @@ class UShapedDecoder(BaseModule):
 
 def _conv(channels: int, separable: bool, norm_cfg: Mapping[str, Any]) -> nn.Sequential:
     layers: list[nn.Module] = [
-        nn.Conv2d(
-            channels, channels, 3, padding=1, bias=False, groups=channels if separable else 1
-        )
+        nn.Conv2d(channels, channels, 3, padding=1, bias=False, groups=channels if separable else 1)
     ]
     if separable:
         layers.append(nn.Conv2d(channels, channels, 1, bias=False))

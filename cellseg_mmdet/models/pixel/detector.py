@@ -126,7 +126,7 @@ class PixelDetector(BaseDetector):
     def loss(
         self, batch_inputs: Tensor, batch_data_samples: Sequence[DetDataSample]
     ) -> dict[str, Tensor]:
-        """Return ``loss_<group>`` or ``loss_<group>_<name>``, and `pixel_scores` of foreground, which are not optimised.
+        """Return ``loss_<group>`` or ``loss_<group>_<name>``, and `pixel_scores` of foreground, which no one optimises.
 
         Args:
             batch_inputs: (B, C, H, W).

@@ -9,9 +9,9 @@ from cellseg_mmdet.models.unet.tta import UNetTTAModel
 __all__ = [
     "PixelBCELoss",
     "PixelDiceLoss",
-    "UNetTTAModel",
     "ResidualAttentionUNet",
     "UNet",
     "UNetInstance",
+    "UNetTTAModel",
     "split_cells",
 ]
