@@ -66,6 +66,10 @@ ROOMS = {
     "postprocess": Room(
         "steps from raw predictions to final instances", _rooms("masks structures")
     ),
+    "pixel_codes": Room(
+        "what a pixel model predicts, one file a code: cells to maps and maps to cells",
+        _rooms("masks ops postprocess"),
+    ),
     "fusion": Room(
         "detections of several models or views into one set", _rooms("masks structures")
     ),
@@ -92,12 +96,12 @@ ROOMS = {
     ),
     "datasets": Room(
         "data sets and transforms that are registered in mmdet",
-        _rooms(_DATA),
+        _rooms(f"{_DATA} pixel_codes"),
         needs_torch=True,
     ),
     "models": Room(
         "model parts that are registered in mmdet",
-        _rooms("masks structures fusion ops"),
+        _rooms("masks structures pixel_codes fusion ops"),
         needs_torch=True,
     ),
     "engine": Room(

@@ -33,6 +33,7 @@ from mmengine.runner.checkpoint import (
     get_mmcls_models,
 )
 
+from cellseg_mmdet.engine.packaged_weights import packaged_weights
 from cellseg_mmdet.errors import CheckpointError, UnsafeCheckpointError
 
 ZIP_MAGIC, PICKLE_MAGIC = b"PK\x03\x04", b"\x80"
@@ -236,6 +237,7 @@ _RESOLVERS: dict[str, Callable[[str], Path]] = {
     "open-mmlab://": _from_openmmlab,
     "openmmlab://": _from_openmmlab,
     "mmcls://": _from_mmcls,
+    "package://": packaged_weights,
     "pavi://": _refuse_remote,
     r"(\S+\:)?s3://": _refuse_remote,
     r"(\S+\:)?petrel://": _refuse_remote,

@@ -1,24 +1,30 @@
 """Parts of models. Importing this package, as a config's ``custom_imports`` do, registers them with mmdet."""
 
+from cellseg_mmdet.models.backbones import EfficientNetLite
 from cellseg_mmdet.models.mask_heads import RoIFCNMaskHead, RoIHTCMaskHead
-from cellseg_mmdet.models.tta import CellTTAModel
-from cellseg_mmdet.models.unet import (
+from cellseg_mmdet.models.pixel import (
     PixelBCELoss,
+    PixelDetector,
     PixelDiceLoss,
+    PixelHead,
     PixelTTAModel,
-    ResidualAttentionUNet,
-    UNet,
-    UNetInstance,
+    UShapedDecoder,
 )
+from cellseg_mmdet.models.tta import CellTTAModel
+from cellseg_mmdet.models.unet import ResidualAttentionUNet, UNet, UNetInstance
 
 __all__ = [
     "CellTTAModel",
+    "EfficientNetLite",
     "PixelBCELoss",
+    "PixelDetector",
     "PixelDiceLoss",
+    "PixelHead",
     "PixelTTAModel",
     "ResidualAttentionUNet",
     "RoIFCNMaskHead",
     "RoIHTCMaskHead",
     "UNet",
     "UNetInstance",
+    "UShapedDecoder",
 ]

@@ -11,7 +11,6 @@ from mmengine.config import Config
 
 from cellseg_mmdet.engine import DataChoice, choose_data, load_config
 from cellseg_mmdet.engine.config import enable_tta
-from cellseg_mmdet.models import UNetInstance
 from tests.configs.leaves import BASES, CONFIGS, LAYOUTS, LEAVES, PIPELINE_OF, data_of, load
 
 CELL = [path for path in LEAVES if "_cell_" in path.name]
@@ -32,11 +31,15 @@ class TestEveryLeaf:
         cfg = load(path)
         classes = {cfg[loader].dataset.metainfo.classes for loader in PIPELINE_OF}
         assert len(classes) == 1
-        num_classes = {UNetInstance.num_classes}
+        num_classes = {cfg.model.get("num_classes", 1)}
         if "roi_head" in cfg.model:
             heads = cfg.model.roi_head
             num_classes = {heads.bbox_head.num_classes, heads.mask_head.num_classes}
         assert num_classes == {len(classes.pop())}
+
+    def test_targets_are_of_the_models_code(self, path):
+        cfg = load(path)
+        assert cfg.train_pipeline[-1].get("code") == cfg.model.get("code")
 
     def test_metric_scores_what_gets_submitted(self, path):
         cfg = load(path)

@@ -18,7 +18,7 @@ from cellseg_mmdet.engine import prepare_model_cfg
 from cellseg_mmdet.engine.config import enable_tta, keep_soft_masks
 from cellseg_mmdet.fusion import FusionOptions
 from cellseg_mmdet.fusion.dumps import fuse_dumps
-from cellseg_mmdet.models import UNetInstance
+from cellseg_mmdet.models import PixelDetector, UNetInstance
 from cellseg_mmdet.structures import ImagePrediction, load_predictions
 from tests.configs.leaves import CONFIGS, LAYOUTS, LEAVES, PIPELINE_OF, SIZE, data_of, load
 
@@ -43,6 +43,13 @@ def shrink(cfg: Config) -> None:
 
 def parts_for_masks(model: nn.Module) -> tuple[set[str], nn.Parameter]:
     """Return the names of the losses of masks, which are 0 where every cell is ignored, and weights they reach."""
+    if isinstance(model, PixelDetector):
+        losses = {
+            f"loss_{name}" if loss == "own" else f"loss_{name}_{loss}"
+            for name, losses in model.losses.items()
+            for loss in losses
+        }
+        return losses, model.decoder.head.weight
     if isinstance(model, UNetInstance):
         losses = {f"loss_foreground_{name}" for name in model.losses["foreground"]}
         return losses, model.network.head.weight

@@ -15,6 +15,8 @@ from mmengine.structures import PixelData
 from cellseg_mmdet.datasets.border_weights import border_weights
 from cellseg_mmdet.datasets.transforms.base import CellTransform
 from cellseg_mmdet.errors import ConfigError
+from cellseg_mmdet.masks import RoIMasks
+from cellseg_mmdet.pixel_codes import build_pixel_code, owners
 
 
 @TRANSFORMS.register_module()
@@ -42,6 +44,7 @@ class PackPixelTargets(CellTransform, PackDetInputs):
         boundary_px: int = 1,
         class_weights: tuple[float, float] = (1.0, 1.0),
         border: Mapping[str, float] | None = None,
+        code: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -52,12 +55,16 @@ class PackPixelTargets(CellTransform, PackDetInputs):
         self.boundary_px = boundary_px
         self.class_weights = class_weights
         self.border = border
+        self.code = code
+        self._code = None if code is None else build_pixel_code(dict(code))
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Pack one image."""
         masks = self._masks(results)
         ignored = results["gt_ignore_flags"].astype(bool)
         cells = masks[~ignored]
+        if self._code is not None:
+            return self._transform(results, cells, masks[ignored])
         label_map = cells.to_runs().to_label_map()
         foreground = (label_map > 0).astype(np.uint8)
         weight = np.array(self.class_weights, dtype=np.float32)[foreground]
@@ -74,6 +81,29 @@ class PackPixelTargets(CellTransform, PackDetInputs):
         }
         packed["data_samples"].gt_pixels = PixelData(
             **{name: torch.from_numpy(values[None]) for name, values in maps.items()}
+        )
+        return packed
+
+    def _transform(
+        self, results: dict[str, Any], cells: RoIMasks, ignored: RoIMasks
+    ) -> dict[str, Any]:
+        targets = self._code.encode(cells, ignored)
+        owner = owners(cells)
+        weights = targets.weights
+        if self.class_weights != (1.0, 1.0) or self.border is not None:
+            more = np.array(self.class_weights, dtype=np.float32)[(owner > 0).astype(np.uint8)]
+            if self.border is not None:
+                more += border_weights(cells, **self.border)
+            weights = weights * more
+        labels = results["gt_bboxes_labels"][~results["gt_ignore_flags"].astype(bool)]
+        classes = np.concatenate([[0], labels + 1]).astype(np.uint8)[owner]
+
+        packed = super().transform(results)
+        packed["data_samples"].gt_pixels = PixelData(
+            maps=torch.from_numpy(targets.maps),
+            weights=torch.from_numpy(weights),
+            classes=torch.from_numpy(classes[None]),
+            metainfo=dict(code=type(self._code).__name__),
         )
         return packed
 

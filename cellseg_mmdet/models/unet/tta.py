@@ -18,7 +18,7 @@ from cellseg_mmdet.models.unet.detector import UNetInstance
 
 
 @MODELS.register_module()
-class PixelTTAModel(BaseTTAModel):
+class UNetTTAModel(BaseTTAModel):
     """`UNetInstance` on several views of an image: flips, quarter turns and scales of it.
 
     The probabilities of all views are brought back to the image and averaged; the cells are those of the mean.

@@ -13,4 +13,4 @@ model = dict(
 )
 
 # The maps of several views are averaged, and cells made of their mean, for `--tta`.
-tta_model = dict(type="PixelTTAModel")
+tta_model = dict(type="UNetTTAModel")

@@ -82,7 +82,7 @@ def views(image: np.ndarray, scales: tuple[float, ...]) -> dict[str, Any]:
 def predict(
     network: torch.nn.Module, scales: tuple[float, ...] = (1.0,), **options: Any
 ) -> ImagePrediction:
-    model = MODELS.build(dict(type="PixelTTAModel", module=detector(network, **options)))
+    model = MODELS.build(dict(type="UNetTTAModel", module=detector(network, **options)))
     [result] = model.test_step(views(picture(), scales))
     assert "pred_maps" not in result
     return from_dump_entry(result.to_dict())
@@ -121,4 +121,4 @@ def test_soft_masks_are_those_of_the_mean():
 
 def test_other_detectors_are_refused():
     with pytest.raises(TypeError, match="maps of a UNetInstance; got BoxDetector"):
-        MODELS.build(dict(type="PixelTTAModel", module=BoxDetector()))
+        MODELS.build(dict(type="UNetTTAModel", module=BoxDetector()))

@@ -1,0 +1,294 @@
+"""A backbone, a decoder and a pixel code as a detector of mmdet: what it predicts is what Mask R-CNN predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmdet.models.detectors import BaseDetector
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from cellseg_mmdet.errors import ConfigError, DataError
+from cellseg_mmdet.fusion import cut_soft_masks
+from cellseg_mmdet.masks import EncodedMasks, Runs
+from cellseg_mmdet.models.pixel.losses import GroupLoss, activate, pixel_scores
+from cellseg_mmdet.pixel_codes import (
+    ChannelGroup,
+    Turn,
+    build_pixel_code,
+    class_probabilities,
+)
+
+FOREGROUND = "foreground"  # the group of channels that is the probability of being of a cell
+CLASSES = "class"
+OWN = "own"  # the name of a loss that is the code's
+SOFT_MASK_SHAPE = 28, 28  # that of mmdet's mask heads
+
+
+@MODELS.register_module()
+class PixelDetector(BaseDetector):
+    """A network whose maps, one number for each pixel and channel, are cells written in a pixel code.
+
+    The backbone's features become logits in the decoder, logits become maps by the code's activations, and the code
+    decodes the maps to cells with scores. It is trained on what `PackPixelTargets` packs, with the same code. Images of
+    any size are mirrored beyond their right and lower border up to the next size that the network can halve; a
+    backbone with a method ``context`` says how far beyond each border (the overlap-tile strategy of Ronneberger et
+    al., 2015).
+
+    Of several classes, each pixel has a probability in maps of their own, which are learned in cells alone; the class
+    of a cell has the highest mean.
+
+    Args:
+        backbone: config of what gives a list of features, from fine to coarse.
+        decoder: config of what makes maps of them (`UShapedDecoder`, `PixelHead`); it is given ``out_channels``.
+        code: config of the pixel code, with its thresholds.
+        num_classes: of cells.
+        losses: for groups of the code that are to be learned by others than the code's own losses: name of the
+            group, then of the loss, then config.
+        channels_last: keep features pixel by pixel, in which CPUs convolve faster.
+        soft_masks: keep the probabilities in the boxes as well.
+        data_preprocessor: config of mmdet's ``DetDataPreprocessor``.
+        init_cfg: mmengine's.
+
+    Attributes:
+        code: the pixel code.
+        keeps_maps: whether `predict` leaves the maps, ``pred_maps`` (maps, H, W) at the size of the network's
+            input, in place of instances: for whoever merges several views first.
+
+    Raises:
+        ConfigError: ``losses`` names a group that the code has not.
+    """
+
+    def __init__(
+        self,
+        backbone: Mapping[str, Any],
+        decoder: Mapping[str, Any],
+        code: Mapping[str, Any],
+        num_classes: int = 1,
+        losses: Mapping[str, Mapping[str, Any]] | None = None,
+        channels_last: bool = False,
+        soft_masks: bool = False,
+        data_preprocessor: Any = None,
+        init_cfg: Any = None,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        self.code = build_pixel_code(dict(code))
+        self.num_classes = num_classes  # for mmdet's NumClassCheckHook as well
+        self.groups = list(self.code.groups)
+        if num_classes > 1:
+            self.groups.append(ChannelGroup(CLASSES, num_classes, "softmax", "ce"))
+        names = [group.name for group in self.groups]
+        if not set(losses or {}) <= set(names):
+            raise ConfigError(
+                f"losses are of groups of the code, {', '.join(names)}; got {list(losses or {})}"
+            )
+        self.losses = nn.ModuleDict(
+            {group.name: _losses(group, (losses or {}).get(group.name)) for group in self.groups}
+        )
+        self.backbone = MODELS.build(backbone)
+        out_channels = sum(group.channels for group in self.groups)
+        self.decoder = MODELS.build(dict(decoder, out_channels=out_channels))
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.to(memory_format=self.memory_format)
+        self.soft_masks = soft_masks
+        self.keeps_maps = False
+
+    def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return the backbone's features of images (B, C, H, W), whose sides it can halve."""
+        return self.backbone(batch_inputs.contiguous(memory_format=self.memory_format))
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: Any = None) -> Tensor:
+        """Return the logits (B, maps, H, W) of images (B, C, H, W)."""
+        size_hw = batch_inputs.shape[2:]
+        for dim in (2, 3):
+            before, behind = self._context(batch_inputs.shape[dim])
+            if before or behind:
+                index = _mirrored(batch_inputs.shape[dim], before, behind)
+                batch_inputs = batch_inputs.index_select(dim, index.to(batch_inputs.device))
+        logits = self.decoder(self.extract_feat(batch_inputs))
+        stride = self.decoder.out_stride
+        if stride > 1:
+            logits = F.interpolate(logits, scale_factor=float(stride), mode="bilinear")
+        return logits[:, :, : size_hw[0], : size_hw[1]]
+
+    def _context(self, length: int) -> tuple[int, int]:
+        """Return the pixels to put before and behind a side of ``length`` pixels."""
+        if hasattr(self.backbone, "context"):
+            return self.backbone.context(length)
+        return 0, -length % self.decoder.total_stride
+
+    def loss(
+        self, batch_inputs: Tensor, batch_data_samples: Sequence[DetDataSample]
+    ) -> dict[str, Tensor]:
+        """Return ``loss_<group>`` or ``loss_<group>_<name>``, and `pixel_scores` of foreground, which no one optimises.
+
+        Args:
+            batch_inputs: (B, C, H, W).
+            batch_data_samples: with ``gt_pixels``, as `PackPixelTargets` gives them.
+
+        Raises:
+            DataError: they are of another code.
+        """
+        # Sums over pixels are too large for half precision.
+        logits = self._forward(batch_inputs).float()
+        targets = self._targets(batch_data_samples, logits)
+        result = {}
+        parts = logits.split([group.channels for group in self.groups], dim=1)
+        for group, z in zip(self.groups, parts, strict=True):
+            target, weight = targets[group.name]
+            weight = weight.expand_as(z)
+            for name, loss in self.losses[group.name].items():
+                suffix = "" if name == OWN else f"_{name}"
+                result[f"loss_{group.name}{suffix}"] = loss(z, target, weight)
+            if group.name == FOREGROUND:
+                result |= pixel_scores(z, target, weight)
+        return result
+
+    def _targets(
+        self, samples: Sequence[DetDataSample], logits: Tensor
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return target (B, channels, H, W) and weight (B, 1, H, W) of each group; what an image lacks weighs 0."""
+        found = {sample.gt_pixels.get("code") for sample in samples}
+        if found != {type(self.code).__name__}:
+            raise DataError(
+                f"the targets are of {', '.join(map(str, found))}, the model's code is {type(self.code).__name__}: "
+                "give PackPixelTargets in the train_pipeline the same code"
+            )
+        maps, weights = (
+            _stack([sample.gt_pixels.get(name) for sample in samples], logits)
+            for name in ("maps", "weights")
+        )
+        sizes = [group.channels for group in self.code.groups]
+        targets = {
+            group.name: (target, weight)
+            for group, target, weight in zip(
+                self.code.groups, maps.split(sizes, 1), weights.split(1, 1), strict=True
+            )
+        }
+        if self.num_classes > 1:
+            # 0 where there is no cell, then the classes from 1 on.
+            classes = _stack([sample.gt_pixels.get("classes") for sample in samples], logits).long()
+            one_hot = F.one_hot(classes[:, 0], self.num_classes + 1).permute(0, 3, 1, 2)[:, 1:]
+            targets[CLASSES] = one_hot.to(logits), (classes > 0).to(logits)
+        return targets
+
+    @torch.no_grad()
+    def predict_maps(self, batch_inputs: Tensor) -> Tensor:
+        """Return the maps (B, maps, H, W) of images (B, C, H, W): the code's, then the probability of each class."""
+        return activate(self._forward(batch_inputs).float(), self.groups)
+
+    def predict(
+        self,
+        batch_inputs: Tensor,
+        batch_data_samples: Sequence[DetDataSample],
+        rescale: bool = True,
+    ) -> Sequence[DetDataSample]:
+        """Give each sample its ``pred_instances``; see `instances`.
+
+        Args:
+            batch_inputs: (B, C, H, W).
+            batch_data_samples: with ``img_shape`` and ``ori_shape``, (height, width) before padding and resizing.
+            rescale: at the size of the original image, not of the network's input.
+        """
+        batch_maps = self.predict_maps(batch_inputs)
+        for maps, sample in zip(batch_maps, batch_data_samples, strict=True):
+            height, width = sample.img_shape[:2]
+            maps = maps[:, :height, :width]
+            if self.keeps_maps:
+                sample.pred_maps = maps
+            else:
+                size_hw = sample.ori_shape[:2] if rescale else (height, width)
+                sample.pred_instances = self.instances(maps, size_hw)
+        return batch_data_samples
+
+    def turned(self, maps: Tensor, turn: Turn) -> Tensor:
+        """Return the maps (maps, H', W') of the turned picture for those of the picture (maps, H, W)."""
+        if turn.transposes:
+            maps = maps.transpose(-1, -2)
+        maps = maps.flip([dim for dim, flips in ((1, turn.flips_y), (2, turn.flips_x)) if flips])
+        index, sign = self.code.turned_channels(turn)
+        num = self.code.channels
+        code_maps = maps[torch.from_numpy(index).to(maps.device)]
+        code_maps = code_maps * maps.new_tensor(sign)[:, None, None]
+        return torch.cat([code_maps, maps[num:]])
+
+    def resized(self, maps: Tensor, size_hw: tuple[int, int]) -> Tensor:
+        """Return maps (maps, h, w) as (maps, H, W), with lengths in the new pixels."""
+        old_hw = tuple(maps.shape[1:])
+        if old_hw == tuple(size_hw):
+            return maps
+        maps = F.interpolate(maps[None], size=tuple(size_hw), mode="bilinear")[0]
+        scale_yx = size_hw[0] / old_hw[0], size_hw[1] / old_hw[1]
+        factors = maps.new_tensor(self.code.resized_channels(scale_yx))
+        if (factors == 1).all():
+            return maps
+        num = self.code.channels
+        return torch.cat([maps[:num] * factors[:, None, None], maps[num:]])
+
+    def instances(self, maps: Tensor, size_hw: tuple[int, int]) -> InstanceData:
+        """Return the cells of one image: ``bboxes`` (N, 4) xyxy, ``labels``, ``masks`` (`EncodedMasks`), ``scores``.
+
+        The scores are the code's, and so is ``maskness``, which is what post-processing knows it by. Where they are
+        kept there are also ``soft_masks`` (N, rows, columns) uint8: the probabilities of foreground times 255, 0 in
+        the pixels of other cells (see `cut_soft_masks`).
+
+        Args:
+            maps: (maps, h, w), as `predict_maps` gives them.
+            size_hw: height and width of the masks.
+        """
+        maps = self.resized(maps, size_hw)
+        as_array = maps.detach().float().cpu().numpy()
+        code_maps, class_maps = np.split(as_array, [self.code.channels])
+        decoded = self.code.decode(code_maps)
+        runs = Runs.from_label_map(decoded.label_map)
+        scores = maps.new_tensor(decoded.scores, dtype=torch.float32)
+        labels = np.zeros(len(runs), dtype=np.int64)
+        if len(class_maps):
+            labels = class_probabilities(decoded.label_map, class_maps, len(runs)).argmax(axis=1)
+        found = InstanceData(
+            bboxes=maps.new_tensor(runs.boxes, dtype=torch.float32),
+            labels=torch.from_numpy(labels).to(maps.device),
+            scores=scores,
+            masks=EncodedMasks(runs),
+            maskness=scores,
+        )
+        if self.soft_masks:
+            soft_masks = cut_soft_masks(
+                self._probabilities(code_maps), decoded.label_map, runs.boxes, SOFT_MASK_SHAPE
+            )
+            as_bytes = np.rint(soft_masks * 255).astype(np.uint8)
+            found.soft_masks = torch.from_numpy(as_bytes).to(maps.device)
+        return found
+
+    def _probabilities(self, maps: np.ndarray) -> np.ndarray:
+        """Return the probability of foreground (H, W) in [0, 1]; 0 and 1 where the code has no map of it."""
+        if any(group.name == FOREGROUND for group in self.code.groups):
+            return maps[self.code.channels_of(FOREGROUND)][0]
+        return self.code.foreground(maps).astype(np.float32)
+
+
+def _losses(group: ChannelGroup, configs: Mapping[str, Any] | None) -> nn.ModuleDict:
+    """Return the losses of a group by name."""
+    if configs is None:
+        return nn.ModuleDict({OWN: GroupLoss(group)})
+    return nn.ModuleDict({name: MODELS.build(cfg) for name, cfg in configs.items()})
+
+
+def _mirrored(length: int, before: int, behind: int) -> Tensor:
+    """Return indices that continue a side as mirrors at its first and last pixel do."""
+    period = max(2 * (length - 1), 1)
+    index = torch.arange(-before, length + behind).remainder(period)
+    return index.minimum(period - index)
+
+
+def _stack(maps: Sequence[Tensor], like: Tensor) -> Tensor:
+    """Return maps, each (C, h, w), as (B, C, H, W) with 0 where an image is smaller than the batch."""
+    height, width = like.shape[2:]
+    padded = [F.pad(x, (0, width - x.shape[2], 0, height - x.shape[1])) for x in maps]
+    return torch.stack(padded).to(like)
