@@ -1,5 +1,6 @@
 """Data sets and transforms, registered in mmdet's own registries."""
 
+from cellseg_mmdet.datasets.balanced_sampler import BalancedInfiniteSampler
 from cellseg_mmdet.datasets.cell_dataset import CellDataset
 from cellseg_mmdet.datasets.transforms import (
     CopyPasteCells,
@@ -15,6 +16,7 @@ from cellseg_mmdet.datasets.transforms import (
 )
 
 __all__ = [
+    "BalancedInfiniteSampler",
     "CellDataset",
     "CopyPasteCells",
     "ElasticDeformation",

@@ -17,6 +17,7 @@ from cellseg_mmdet.datasets.transforms.base import (
     set_instances,
 )
 from cellseg_mmdet.errors import ConfigError
+from cellseg_mmdet.masks import RoIMasks
 
 
 class _Window(NamedTuple):
@@ -44,6 +45,8 @@ class RandomScaleCrop(CellTransform):
             whole side is taken.
         scale_range: (lowest, highest) factor, drawn uniformly. Give either this or ``scales``.
         scales: (long, short) sides to choose from, into which the whole image would be fitted with its ratio kept.
+        diameter_px: the factors of ``scale_range`` are relative to the one at which the median diameter of the image's
+            cells, that of a circle of the same area, would be this; of an image without cells, relative to 1.
         min_area_px: smallest part of a cell that counts as one, in pixels of the source.
         num_tries: scales and windows drawn in search of one with a cell; the last is taken as it is.
 
@@ -58,6 +61,7 @@ class RandomScaleCrop(CellTransform):
         scales: Sequence[tuple[int, int]] | None = None,
         min_area_px: int = 16,
         num_tries: int = 10,
+        diameter_px: float | None = None,
     ) -> None:
         if (scale_range is None) == (not scales):
             raise ConfigError(
@@ -69,6 +73,8 @@ class RandomScaleCrop(CellTransform):
             )
         if scale_range is not None:
             scale_range = checked_range("scale_range", scale_range, least=np.nextafter(0, 1))
+        if diameter_px is not None and (diameter_px <= 0 or scale_range is None):
+            raise ConfigError(f"diameter_px={diameter_px} must be positive, and goes with scale_range")
         if scales and min(min(scale) for scale in scales) < 1:
             raise ConfigError(f"scales are (long, short) sides in pixels; got {scales}")
         self.crop_size_hw = crop_size_hw
@@ -76,12 +82,14 @@ class RandomScaleCrop(CellTransform):
         self.scales = [(long, short) for long, short in scales or ()]
         self.min_area_px = min_area_px
         self.num_tries = num_tries
+        self.diameter_px = diameter_px
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Crop and resize one image."""
         masks = self._masks(results)
+        common = self._common_factor(masks)
         for _ in range(self.num_tries):
-            window = self._random_window(masks.height, masks.width)
+            window = self._random_window(masks.height, masks.width, common)
             cut = masks.crop(np.array(window[:4]))
             kept = cut.areas >= self.min_area_px
             if kept.any():
@@ -98,11 +106,18 @@ class RandomScaleCrop(CellTransform):
         set_instances(results, cut.resize((height, width)), kept)
         return results
 
+    def _common_factor(self, masks: RoIMasks) -> float:
+        """Return the factor at which the cells have the common diameter."""
+        areas = masks.areas[masks.areas >= self.min_area_px]
+        if self.diameter_px is None or not len(areas):
+            return 1.0
+        return self.diameter_px / float(np.sqrt(np.median(areas) * 4 / np.pi))
+
     @cache_randomness
-    def _random_window(self, height: int, width: int) -> _Window:
+    def _random_window(self, height: int, width: int, common: float = 1.0) -> _Window:
         if self.scale_range:
-            factor = np.random.uniform(*self.scale_range)
-            scale = int(width * factor), int(height * factor)
+            factor = common * np.random.uniform(*self.scale_range)
+            scale = max(1, int(width * factor)), max(1, int(height * factor))
         else:
             scale = self.scales[np.random.randint(len(self.scales))]
         new_width, new_height = mmcv.rescale_size((width, height), scale)
