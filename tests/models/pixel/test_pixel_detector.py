@@ -215,6 +215,7 @@ class TestAnySize:
         assert weight.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.slow
 def test_steps_lower_the_loss():
     torch.manual_seed(0)
     model = detector(num_classes=2).train()
