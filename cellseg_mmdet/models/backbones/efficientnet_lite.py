@@ -170,7 +170,7 @@ class EfficientNetLite(BaseModule):
         drop_path_rate: float = 0.0,
         init_cfg: Any = None,
     ) -> None:
-        super().__init__(init_cfg or [dict(type="Kaiming", layer="Conv2d")])
+        super().__init__(init_cfg or [dict(type="Kaiming", mode="fan_in", layer="Conv2d")])
         if in_channels not in (1, 3):
             raise ConfigError(f"in_channels={in_channels}: EfficientNetLite takes 1 or 3")
         if not out_indices or sorted(set(out_indices) & set(range(5))) != list(out_indices):

@@ -83,7 +83,7 @@ class UShapedDecoder(BaseModule):
         norm_cfg: Mapping[str, Any] | None = None,
         init_cfg: Any = None,
     ) -> None:
-        super().__init__(init_cfg or [dict(type="Kaiming", layer="Conv2d")])
+        super().__init__(init_cfg or [dict(type="Kaiming", mode="fan_in", layer="Conv2d")])
         if len(in_channels) != len(strides) or any(b != 2 * a for a, b in pairwise(strides)):
             raise ConfigError(
                 f"in_channels {tuple(in_channels)} and strides {tuple(strides)}: as many of both, and each stride "

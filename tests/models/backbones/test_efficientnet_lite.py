@@ -139,6 +139,7 @@ class TestPretrained:
         assert found.argmax(dim=1).tolist() == BEST
         assert found[:, CLASSES].numpy() == pytest.approx(np.array(LOGITS), abs=1e-4)
 
+    @pytest.mark.slow
     def test_logits_are_those_of_the_package(self, published: dict[str, Tensor]):
         package = pytest.importorskip(
             "efficientnet_lite_pytorch", reason="the network that the weights were published for"
