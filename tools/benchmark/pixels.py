@@ -19,11 +19,10 @@ import numpy as np
 from postprocess import densest, synthetic_cells
 
 from cellseg_mmdet.datasets.border_weights import border_weights
-from cellseg_mmdet.datasets.transforms.pixel_targets import rims
 from cellseg_mmdet.fusion import cut_soft_masks
 from cellseg_mmdet.masks import RoIMasks, Runs
-from cellseg_mmdet.models.unet.detector import SOFT_MASK_SHAPE
-from cellseg_mmdet.models.unet.instances import split_cells
+from cellseg_mmdet.models.pixel.detector import SOFT_MASK_SHAPE
+from cellseg_mmdet.pixel_codes.foreground import rims, split_cells
 from cellseg_mmdet.terminal import run_tool
 
 RIM_PX = 2

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
-from cellseg_mmdet.models.unet import split_cells
+from cellseg_mmdet.errors import ConfigError
+from cellseg_mmdet.pixel_codes.foreground import ForegroundCode, rims, split_cells
 
 PROBABILITIES = arrays.arrays(
     np.float32,
@@ -90,3 +91,62 @@ def test_cells_are_connected_part_the_foreground_and_are_numbered_through(foregr
         assert np.count_nonzero(labels == cell) >= min_px
     if min_px == 1:
         assert np.array_equal(labels > 0, foreground > 0.5)
+
+
+TWO = np.zeros((9, 14), np.int32)
+TWO[1:8, 0:7], TWO[1:8, 7:13] = 1, 2
+
+
+def test_rim_is_where_a_cell_ends_but_not_where_the_image_does():
+    expected = np.zeros_like(TWO)
+    expected[1:8, 0:13] = 1
+    expected[2:7, 0:6] = 0  # the left cell goes on beyond the image
+    expected[2:7, 8:12] = 0
+    assert np.array_equal(rims(TWO, 1), expected)
+    expected[2, :], expected[6, :] = expected[1, :], expected[7, :]
+    expected[2:7, 5] = expected[2:7, 8] = expected[2:7, 11] = 1
+    assert np.array_equal(rims(TWO, 2), expected)
+
+
+class TestForegroundCode:
+    def test_cells_that_touch_come_back_with_rims_alone(self):
+        with_rims, without = ForegroundCode(boundary_px=1), ForegroundCode()
+        assert (with_rims.channels, without.channels) == (2, 1)
+        decoded = with_rims.decode(with_rims.encode_labels(TWO).maps)
+        assert np.array_equal(decoded.label_map, TWO)
+        assert decoded.scores.tolist() == [1.0, 1.0]
+        assert len(without.decode(without.encode_labels(TWO).maps)) == 1
+
+    def test_score_is_the_mean_probability_of_the_pixels(self):
+        maps = np.zeros((1, 5, 6), np.float32)
+        maps[0, 2, 2:4] = 0.6, 0.8
+        assert ForegroundCode().decode(maps).scores.tolist() == pytest.approx([0.7])
+
+    def test_cells_are_numbered_in_reading_order(self):
+        maps = np.zeros((2, 8, 20), np.float32)
+        maps[0, 0:3, 0:3] = maps[0, 2:7, 10:18] = 1
+        maps[1, 0:3, 0:3] = 1  # no seed: found after all others
+        labels = ForegroundCode(boundary_px=1).decode(maps).label_map
+        assert (labels[0, 0], labels[3, 12]) == (1, 2)
+
+    @given(PROBABILITIES, st.integers(0, 5))
+    def test_a_region_by_itself_is_decoded_as_in_the_image(self, foreground, seed):
+        boundary = np.random.default_rng(seed).random(foreground.shape, dtype=np.float32)
+        code, maps = ForegroundCode(boundary_px=1), np.stack([foreground, boundary])
+        whole = code.decode(maps)
+        regions, count = ndimage.label(code.foreground(maps), np.ones((3, 3)))
+        for region in range(1, count + 1):
+            part = code.decode(np.where(regions == region, maps, 0))
+            inside = np.where(regions == region, whole.label_map, 0)
+            cells = np.unique(inside[inside > 0])
+            assert np.array_equal(
+                part.label_map, np.searchsorted(cells, inside, "left") + (inside > 0)
+            )
+            assert part.scores.tolist() == whole.scores[cells - 1].tolist()
+
+    @pytest.mark.parametrize(
+        "wrong", [dict(boundary_px=0), dict(mask_thr=1.5), dict(seed_thr=-1), dict(min_px=0)]
+    )
+    def test_numbers_out_of_range(self, wrong):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            ForegroundCode(**wrong)
