@@ -46,9 +46,7 @@ def _large_parts(mask: np.ndarray, min_px: int) -> tuple[np.ndarray, int]:
 
 
 @kernel
-def _flood(
-    labels: np.ndarray, landscape: np.ndarray, mask: np.ndarray, levels: np.ndarray
-) -> None:
+def _flood(labels: np.ndarray, landscape: np.ndarray, mask: np.ndarray, levels: np.ndarray) -> None:
     height, width = labels.shape
     # Pixels by the first level that they are above.
     level_of = np.full((height, width), -1, np.int8)
@@ -71,7 +69,9 @@ def _flood(
             if level >= 0:
                 pixels[ends[level]] = y * width + x
                 ends[level] += 1
-    asked = np.zeros((height, width), np.bool_)  # whether a pixel is among those that are asked next
+    asked = np.zeros(
+        (height, width), np.bool_
+    )  # whether a pixel is among those that are asked next
     wave, following = np.empty(pixels.size, np.int64), np.empty(pixels.size, np.int64)
     found = np.empty(pixels.size, np.int32)
     for level in range(levels.size):

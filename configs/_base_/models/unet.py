@@ -1,5 +1,5 @@
 # A plain U-Net: foreground alone, whose connected parts are the cells. 1,941,105 weights.
-code = dict(type="ForegroundCode")
+code = dict(type="RimCode", rim_px=0)
 
 model = dict(
     type="PixelDetector",

@@ -2,7 +2,7 @@
 # whose insides are the seeds of a watershed. 1,944,066 weights.
 _base_ = "./unet.py"
 
-code = dict(boundary_px=2, min_px=8)
+code = dict(rim_px=2, min_px=8)
 
 he = dict(type="Kaiming", mode="fan_in", distribution="normal", layer="Conv2d")
 model = dict(
@@ -11,6 +11,6 @@ model = dict(
     code=code,
     losses=dict(
         foreground=dict(bce=dict(type="PixelBCELoss"), dice=dict(type="PixelDiceLoss")),
-        boundary=dict(bce=dict(type="PixelBCELoss"), dice=dict(type="PixelDiceLoss")),
+        rim=dict(bce=dict(type="PixelBCELoss"), dice=dict(type="PixelDiceLoss")),
     ),
 )

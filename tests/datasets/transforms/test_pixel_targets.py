@@ -18,7 +18,7 @@ from cellseg_mmdet.pixel_codes import build_pixel_code
 
 TWO = np.zeros((9, 14), np.int32)
 TWO[1:8, 0:7], TWO[1:8, 7:13] = 1, 2
-RIMS = dict(type="ForegroundCode", boundary_px=1)
+RIMS = dict(type="RimCode", rim_px=1)
 
 
 def pack(results: dict[str, Any], **arguments: Any) -> DetDataSample:

@@ -44,8 +44,8 @@ def built(padding: str) -> nn.Module:
         type="PixelDetector",
         backbone=dict(type="UNet", filters=(4, 8), padding=padding),
         decoder=dict(type="PixelHead", in_channels=4),
-        code=dict(type="ForegroundCode", boundary_px=1),
-        losses=dict(foreground=BCE, boundary=BCE),
+        code=dict(type="RimCode", rim_px=1),
+        losses=dict(foreground=BCE, rim=BCE),
     )
     return MODELS.build(config).eval()
 

@@ -90,7 +90,7 @@ class TestPredict:
         assert final.masks == Runs.from_label_map(two_cells())
 
     def test_thresholds_of_the_code(self):
-        code = dict(type="ForegroundCode", min_px=70)
+        code = dict(type="RimCode", rim_px=0, min_px=70)
         model = seeing(code=code)
         image = (2 * torch.from_numpy(two_cells() > 0) - 1).float()[None, None]
         [result] = model.predict(image, [sample(SIZE_HW)])
@@ -231,7 +231,7 @@ class TestMirroredContext:
     def model(self) -> PixelDetector:
         unet = dict(type="UNet", filters=(2, 3, 4), padding="valid")
         head = dict(type="PixelHead", in_channels=2)
-        return detector(dict(type="ForegroundCode"), backbone=unet, decoder=head)
+        return detector(dict(type="RimCode", rim_px=0), backbone=unet, decoder=head)
 
     def own(self, model: PixelDetector, image: Tensor) -> Tensor:
         return model.decoder(model.backbone(image))
