@@ -50,7 +50,13 @@ def heat_flows(label_map: np.ndarray, middles: np.ndarray | None = None) -> np.n
 
 
 @kernel
-def _flows(parts: np.ndarray, pixels: np.ndarray, offsets: np.ndarray, middles: np.ndarray, flows: np.ndarray) -> None:
+def _flows(
+    parts: np.ndarray,
+    pixels: np.ndarray,
+    offsets: np.ndarray,
+    middles: np.ndarray,
+    flows: np.ndarray,
+) -> None:
     height, width = parts.shape
     largest = 0
     for part in range(offsets.size - 1):

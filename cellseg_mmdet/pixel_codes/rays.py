@@ -30,8 +30,8 @@ def ray_directions(num_rays: int) -> np.ndarray:
 def ray_lengths(label_map: np.ndarray, num_rays: int) -> np.ndarray:
     """Return how far it is from the middle of each pixel to the edge of its cell, along its pixels' sides, in pixels.
 
-    (num_rays, H, W) float32, 0 in the background. A ray ends where it first leaves the cell or the image; one that passes a
-    corner goes on in the pixel on the diagonal. The time goes with the area times the length of the rays.
+    (num_rays, H, W) float32, 0 in the background. A ray ends where it first leaves the cell or the image; one that
+    passes a corner goes on in the pixel on the diagonal. The time goes with the area times the length of the rays.
 
     Args:
         label_map: (H, W) int32, 0 for background.

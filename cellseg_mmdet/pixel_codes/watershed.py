@@ -16,10 +16,10 @@ def seeded_watershed(
 ) -> tuple[np.ndarray, int]:
     """Split a mask into cells.
 
-    Connected parts of the mask where the landscape is above ``seed_thr`` are seeds. They grow pixel by pixel into what is
-    above the next lower level, until nothing is left that they reach, and then go on to the next level: two cells meet
-    where the landscape between them is lowest. A pixel that several reach at once goes to the last. Connected parts of
-    the mask that no seed reaches are cells too. Pixels that share an edge are connected.
+    Connected parts of the mask where the landscape is above ``seed_thr`` are seeds. They grow pixel by pixel into what
+    is above the next lower level, until nothing is left that they reach, and then go on to the next level: two cells
+    meet where the landscape between them is lowest. A pixel that several reach at once goes to the last. Connected
+    parts of the mask that no seed reaches are cells too. Pixels that share an edge are connected.
 
     Args:
         mask: (H, W) bool.
@@ -46,9 +46,7 @@ def _large_parts(mask: np.ndarray, min_px: int) -> tuple[np.ndarray, int]:
 
 
 @kernel
-def _flood(
-    labels: np.ndarray, landscape: np.ndarray, mask: np.ndarray, levels: np.ndarray
-) -> None:
+def _flood(labels: np.ndarray, landscape: np.ndarray, mask: np.ndarray, levels: np.ndarray) -> None:
     height, width = labels.shape
     # Pixels by the first level that they are above.
     level_of = np.full((height, width), -1, np.int8)
@@ -71,7 +69,9 @@ def _flood(
             if level >= 0:
                 pixels[ends[level]] = y * width + x
                 ends[level] += 1
-    asked = np.zeros((height, width), np.bool_)  # whether a pixel is among those that are asked next
+    asked = np.zeros(
+        (height, width), np.bool_
+    )  # whether a pixel is among those that are asked next
     wave, following = np.empty(pixels.size, np.int64), np.empty(pixels.size, np.int64)
     found = np.empty(pixels.size, np.int32)
     for level in range(levels.size):
