@@ -146,8 +146,9 @@ class PixelCode(ABC):
     on top may leave it, the largest is encoded; the others are background in the maps, and weigh 0.
 
     Regions are the connected parts (8 neighbours) of `foreground`. Each is decoded by itself, from its own pixels
-    alone: `decode` of a part of the image that holds a region whole gives the cells and scores of this region bit for
-    bit as `decode` of the whole image does. Cells are numbered by their first pixel in reading order.
+    alone: `decode` of a window that holds a region, and the pixels next to it where the image has them, gives the cells
+    and scores of this region bit for bit as `decode` of the whole image does, whatever other regions are in it. Cells
+    are numbered by their first pixel in reading order.
 
     Attributes:
         tunable: the arguments of the constructor that are worth a search over decoded cells.

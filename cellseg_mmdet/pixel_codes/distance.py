@@ -12,8 +12,8 @@ _FAR = 1 << 30  # of a column that nothing ends
 def edge_distances(label_map: np.ndarray) -> np.ndarray:
     """Return the Euclidean distance to the nearest pixel of another label as a share of the cell's greatest, in (0, 1].
 
-    (H, W) float32, 0 in the background. What is beyond the image is not looked at; a cell that is all of the image is 1.
-    It is exact, and takes time in proportion to the area (the lower envelope of parabolas of Felzenszwalb and
+    (H, W) float32, 0 in the background. What is beyond the image is not looked at; a cell that is all of the image is
+    1. It is exact, and takes time in proportion to the area (the lower envelope of parabolas of Felzenszwalb and
     Huttenlocher, 2012, in each run of a row).
 
     Args:

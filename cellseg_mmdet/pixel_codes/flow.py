@@ -15,7 +15,7 @@ from cellseg_mmdet.postprocess.parameters import check_number
 SHIFT = 12
 ONE = 1 << SHIFT
 # A step shorter than this many pixels along both axes is none.
-SLOW = np.float32(1 / 64)
+SLOW = np.float32(1 / 1024)
 
 
 @PIXEL_CODES.register("FlowCode")

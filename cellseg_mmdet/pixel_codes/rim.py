@@ -25,11 +25,11 @@ class RimCode(PixelCode):
     The rim are the pixels of a cell that have one of another label, background included, at most ``rim_px`` away along
     both axes; what is beyond the image is not looked at.
 
-    Decoding is a `seeded_watershed` in the probability of being inside a cell, foreground and not rim. Without ``rim_px``
-    and with ``seed_thr`` up to ``mask_thr``, cells are the connected parts of the foreground.
+    Decoding is a `seeded_watershed` in the probability of being inside a cell, foreground and not rim. Without
+    ``rim_px`` and with ``seed_thr`` up to ``mask_thr``, cells are the connected parts of the foreground.
 
-    The score is the mean probability of foreground; with ``rim_agreement`` times 1 minus the mean difference between the
-    rim that was predicted in the cell and its own.
+    The score is the mean probability of foreground; with ``rim_agreement`` times 1 minus the mean difference between
+    the rim that was predicted in the cell and its own.
 
     Args:
         rim_px: width of the rim; 0 for a code without, of one channel.

@@ -16,10 +16,10 @@ def seeded_watershed(
 ) -> tuple[np.ndarray, int]:
     """Split a mask into cells.
 
-    Connected parts of the mask where the landscape is above ``seed_thr`` are seeds. They grow pixel by pixel into what is
-    above the next lower level, until nothing is left that they reach, and then go on to the next level: two cells meet
-    where the landscape between them is lowest. A pixel that several reach at once goes to the last. Connected parts of
-    the mask that no seed reaches are cells too. Pixels that share an edge are connected.
+    Connected parts of the mask where the landscape is above ``seed_thr`` are seeds. They grow pixel by pixel into what
+    is above the next lower level, until nothing is left that they reach, and then go on to the next level: two cells
+    meet where the landscape between them is lowest. A pixel that several reach at once goes to the last. Connected
+    parts of the mask that no seed reaches are cells too. Pixels that share an edge are connected.
 
     Args:
         mask: (H, W) bool.
