@@ -16,7 +16,7 @@ from cellseg_mmdet.pixel_codes.regions import connected_parts, sort_pixels
 # Part of the heat that a pixel hands on: the rest is lost, and the heat falls to a third in about 3 pixels.
 KEPT = 0.95
 # Sweeps, outwards and back count as two, and the relative change that ends them.
-MAX_SWEEPS = 12
+MAX_SWEEPS = 24
 TOLERANCE = 1e-2
 # N, S, W, E, then NW, SE, NE, SW: opposite ones side by side, so that sums are the same in every turned picture.
 DY = np.array([-1, 1, 0, 0, -1, 1, -1, 1])
@@ -84,15 +84,17 @@ def _flows(
             rising = heat[south_west] - heat[north_east]
             along_y = 4.0 * (heat[south] - heat[north]) + (falling + rising)
             along_x = 4.0 * (heat[east] - heat[west]) + (falling - rising)
-            length = np.sqrt(along_y * along_y + along_x * along_x)
-            if not length > 0.0:  # too far out for a double, or between two ways: the shortest way
+            largest_part = max(abs(along_y), abs(along_x))
+            if largest_part > 0.0:  # far out the squares are too small for a double
+                along_y, along_x = along_y / largest_part, along_x / largest_part
+            else:  # farther still, or between two ways: the shortest way
                 along_y, along_x = 0.0, 0.0
                 for side in range(8):
                     other = around[place, side]
                     if other < size and depths[other] < depths[place]:
                         along_y += DY[side]
                         along_x += DX[side]
-                length = np.sqrt(along_y * along_y + along_x * along_x)
+            length = np.sqrt(along_y * along_y + along_x * along_x)
             if length > 0.0:
                 flows[0, y, x] = along_y / length
                 flows[1, y, x] = along_x / length

@@ -40,12 +40,12 @@ CAUSES = ("overlap", "in pieces", "thin", "hollow", "other")
 
 @dataclass
 class Lost:
-    """The round trips of one code over the images of one kind."""
+    """The round trip of the cells of one image."""
 
     cells: int = 0
     good: int = 0
     found: int = 0
-    scores: list[float] = field(default_factory=list)
+    score: float = 0.0
     causes: Counter[str] = field(default_factory=Counter)
 
 
@@ -56,20 +56,12 @@ def main() -> None:
     args = parser.parse_args()
     folder = args.data or Path(os.environ.get("CELLSEG_REAL_DATA", ""))
     images = read_images(folder)
-    total: dict[tuple[str, str], Lost] = {}
-    for name in args.codes:
-        code = build_pixel_code(CODES[name])
-        for kind, masks in images.items():
-            total[name, kind] = lost = Lost()
-            for cells in masks:
-                round_trip(code, cells, lost)
-    print_losses(total, images)
-    densest = max(images["Sartorius"], key=len)
-    print_times(args.codes, densest)
+    print_losses(args.codes, images)
+    print_times(args.codes, max((cells for _, cells in images["Sartorius"]), key=len))
 
 
-def read_images(folder: Path) -> dict[str, list[Runs]]:
-    """Return the cells of all images, by data set, and of Sartorius by cell type as well.
+def read_images(folder: Path) -> dict[str, list[tuple[str, Runs]]]:
+    """Return for each image of each data set its cell type, '' where there is one only, and its cells.
 
     Raises:
         UsageError: the folder lacks a data set.
@@ -77,20 +69,19 @@ def read_images(folder: Path) -> dict[str, list[Runs]]:
     for part in ("dsb2018/stage1_train.zip", "usiigaci/labels", "sartorius/train.csv"):
         if not (folder / part).exists():
             raise UsageError(f"--data {folder}: there is no {part}")
-    images = {
-        "DSB2018": [r.masks for r in read_dsb2018(folder / "dsb2018/stage1_train.zip").records]
-    }
-    of_usiigaci = read_label_images(folder / "usiigaci/labels", folder / "usiigaci/images")
-    images["Usiigaci"] = [record.masks for record in of_usiigaci.records]
+    nuclei = read_dsb2018(folder / "dsb2018/stage1_train.zip").records
+    of_usiigaci = read_label_images(folder / "usiigaci/labels", folder / "usiigaci/images").records
     records = read_sartorius(folder / "sartorius/train.csv", folder / "sartorius/train").records
-    images["Sartorius"] = [record.masks for record in records]
-    for record in records:
-        images.setdefault(f"- {record.categories[0]}", []).append(record.masks)
-    return images
+    return {
+        "DSB2018": [("", record.masks) for record in nuclei],
+        "Usiigaci": [("", record.masks) for record in of_usiigaci],
+        "Sartorius": [(record.categories[0], record.masks) for record in records],
+    }
 
 
-def round_trip(code: PixelCode, cells: Runs, lost: Lost) -> None:
-    """Encode and decode the cells of an image, and enter what became of them."""
+def round_trip(code: PixelCode, cells: Runs) -> Lost:
+    """Encode and decode the cells of an image, and return what became of them."""
+    lost = Lost()
     decoded = code.decode(code.encode(cells).maps)
     overlaps = Overlaps(decoded.masks, cells)
     best = np.zeros(len(cells))
@@ -98,16 +89,17 @@ def round_trip(code: PixelCode, cells: Runs, lost: Lost) -> None:
     lost.cells += len(cells)
     lost.good += int((best > GOOD_IOU).sum())
     lost.found += len(decoded)
-    lost.scores.append(image_score(overlaps))
+    lost.score = image_score(overlaps)
     bad = np.flatnonzero(best <= GOOD_IOU)
     if not len(bad):
-        return
+        return lost
     label_map = owners(cells)
     owned = np.bincount(label_map.ravel(), minlength=len(cells) + 1)[1:]
     whole = largest_pieces(label_map)
     largest = np.bincount(whole.ravel(), minlength=len(cells) + 1)[1:]
     for cell in bad:
         lost.causes[cause(cells, cell, owned[cell], largest[cell])] += 1
+    return lost
 
 
 def cause(cells: Runs, cell: int, owned: int, largest: int) -> str:
@@ -131,17 +123,32 @@ def cause(cells: Runs, cell: int, owned: int, largest: int) -> str:
     return "other"
 
 
-def print_losses(total: dict[tuple[str, str], Lost], images: dict[str, list[Runs]]) -> None:
+def print_losses(names: Sequence[str], images: dict[str, list[tuple[str, Runs]]]) -> None:
+    """Print a row for each code and data set, and for each cell type where there are several."""
     print(
         f"| code | images | cells | found | IoU > {GOOD_IOU} | competition mAP | of the others: {', '.join(CAUSES)} |"
     )
     print("|---|---|---|---|---|---|---|")
-    for (name, kind), lost in total.items():
-        causes = ", ".join(str(lost.causes[key]) for key in CAUSES)
-        print(
-            f"| {name} | {kind}, {len(images[kind])} | {lost.cells} | {lost.found} | {lost.good / lost.cells:.4f} | "
-            f"{np.mean(lost.scores):.4f} | {causes} |"
-        )
+    for name in names:
+        code = build_pixel_code(CODES[name])
+        for kind, cells_of in images.items():
+            results = [(cell_type, round_trip(code, cells)) for cell_type, cells in cells_of]
+            print_row(name, kind, [lost for _, lost in results])
+            for one in sorted({cell_type for cell_type, _ in results} - {""}):
+                print_row(
+                    name, f"- {one}", [lost for cell_type, lost in results if cell_type == one]
+                )
+
+
+def print_row(name: str, kind: str, lost: Sequence[Lost]) -> None:
+    cells = sum(image.cells for image in lost)
+    causes = sum((image.causes for image in lost), Counter())
+    print(
+        f"| {name} | {kind}, {len(lost)} | {cells} | {sum(image.found for image in lost)} | "
+        f"{sum(image.good for image in lost) / cells:.4f} | {np.mean([image.score for image in lost]):.4f} | "
+        f"{', '.join(str(causes[key]) for key in CAUSES)} |",
+        flush=True,
+    )
 
 
 def print_times(names: Sequence[str], cells: Runs) -> None:
