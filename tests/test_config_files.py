@@ -116,7 +116,7 @@ assert load_config("mine.py").fold == 7
 print(*(load_config(name).model.type for name in ({NAME!r}, "unet_cpu_dsb2018")), len(shipped_configs()))
 """
     words = run(python, "-c", script).split()
-    assert words[-3:] == ["MaskRCNN", "UNetInstance", str(len(shipped_configs()))]
+    assert words[-3:] == ["MaskRCNN", "PixelDetector", str(len(shipped_configs()))]
 
 
 def copy_sources(target: Path) -> None:

@@ -125,7 +125,7 @@ def keep_soft_masks(cfg: Config) -> None:
     if not all(map(_keeps_soft_masks, types)):
         raise UsageError(
             "--soft-masks needs a mask head RoIFCNMaskHead or RoIHTCMaskHead, or the detector "
-            f"UNetInstance; the config has {', '.join(map(str, types))}"
+            f"PixelDetector; the config has {', '.join(map(str, types))}"
         )
     for part in parts:
         part["soft_masks"] = True

@@ -1,6 +1,6 @@
 """Parts of models. Importing this package, as a config's ``custom_imports`` do, registers them with mmdet."""
 
-from cellseg_mmdet.models.backbones import EfficientNetLite
+from cellseg_mmdet.models.backbones import EfficientNetLite, ResidualAttentionUNet, UNet
 from cellseg_mmdet.models.mask_heads import RoIFCNMaskHead, RoIHTCMaskHead
 from cellseg_mmdet.models.pixel import (
     PixelBCELoss,
@@ -11,7 +11,6 @@ from cellseg_mmdet.models.pixel import (
     UShapedDecoder,
 )
 from cellseg_mmdet.models.tta import CellTTAModel
-from cellseg_mmdet.models.unet import ResidualAttentionUNet, UNet, UNetInstance
 
 __all__ = [
     "CellTTAModel",
@@ -25,6 +24,5 @@ __all__ = [
     "RoIFCNMaskHead",
     "RoIHTCMaskHead",
     "UNet",
-    "UNetInstance",
     "UShapedDecoder",
 ]

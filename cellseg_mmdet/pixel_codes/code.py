@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from cellseg_mmdet.errors import ConfigError, DataError
 from cellseg_mmdet.masks import RoIMasks, Runs
+from cellseg_mmdet.pixel_codes.regions import connected_parts, sort_pixels
 from cellseg_mmdet.pixel_codes.turns import Turn
 from cellseg_mmdet.postprocess import Tunable
 from cellseg_mmdet.registry import Registry
@@ -141,11 +142,13 @@ class PixelCode(ABC):
     plain numbers, so that a config can give them; thresholds of `decode` among them are listed in ``tunable``.
 
     Where annotated cells overlap, a pixel belongs to the smaller one, and of two of one area to the later one
-    (`owners`): the smaller cell loses the larger share of itself otherwise.
+    (`owners`): the smaller cell loses the larger share of itself otherwise. Of a cell in several pieces, as another one
+    on top may leave it, the largest is encoded; the others are background in the maps, and weigh 0.
 
     Regions are the connected parts (8 neighbours) of `foreground`. Each is decoded by itself, from its own pixels
-    alone: `decode` of a part of the image that holds a region whole gives the cells and scores of this region bit for
-    bit as `decode` of the whole image does. Cells are numbered by their first pixel in reading order.
+    alone: `decode` of a window that holds a region, and the pixels next to it where the image has them, gives the cells
+    and scores of this region bit for bit as `decode` of the whole image does, whatever other regions are in it. Cells
+    are numbered by their first pixel in reading order.
 
     Attributes:
         tunable: the arguments of the constructor that are worth a search over decoded cells.
@@ -201,7 +204,10 @@ class PixelCode(ABC):
         Raises:
             ValueError: the two are of different image sizes.
         """
-        targets = self.encode_labels(owners(masks))
+        label_map = owners(masks)
+        whole = largest_pieces(label_map)
+        targets = self.encode_labels(whole)
+        targets.weights[:, whole != label_map] = 0
         if ignored is not None and len(ignored):
             if (ignored.height, ignored.width) != (masks.height, masks.width):
                 raise ValueError(
@@ -284,7 +290,7 @@ class PixelCode(ABC):
 PIXEL_CODES: Registry[PixelCode] = Registry("pixel code")
 
 
-def build_pixel_code(config: dict) -> PixelCode:
+def build_pixel_code(config: Mapping[str, Any]) -> PixelCode:
     """Build a code from its config, ``type`` and the arguments of its constructor.
 
     Raises:
@@ -320,8 +326,32 @@ def owners(masks: RoIMasks | Runs) -> np.ndarray:
     return ids[runs[order].to_label_map()]
 
 
+def largest_pieces(label_map: np.ndarray) -> np.ndarray:
+    """Return a label map (H, W) int32 with the largest connected piece of each cell (8 neighbours), or those that tie.
+
+    Example:
+        >>> largest_pieces(np.array([[5, 5, 0, 5]]))
+        array([[5, 5, 0, 0]], dtype=int32)
+    """
+    parts, count = connected_parts(label_map)
+    pixels, offsets = sort_pixels(parts, count)
+    cells, areas = label_map.ravel()[pixels[offsets[:-1]]], np.diff(offsets)
+    largest = np.zeros(label_map.max(initial=0) + 1, dtype=np.int64)
+    np.maximum.at(largest, cells, areas)
+    table = np.zeros(count + 1, dtype=np.int32)
+    table[1:] = np.where(areas == largest[cells], cells, 0)
+    return table[parts]
+
+
 def _runs(masks: RoIMasks | Runs) -> Runs:
     return masks if isinstance(masks, Runs) else masks.to_runs()
+
+
+def cell_means(label_map: np.ndarray, num_cells: int, values: np.ndarray) -> np.ndarray:
+    """Return the mean of a map (H, W) in each cell, (N,) float64; summed in reading order, so of each cell alone."""
+    flat = label_map.ravel()
+    areas = np.bincount(flat, minlength=num_cells + 1)[1:]
+    return np.bincount(flat, values.ravel(), num_cells + 1)[1:] / np.maximum(areas, 1)
 
 
 def class_probabilities(
@@ -340,9 +370,5 @@ def class_probabilities(
         array([[0.5, 0.5],
                [0.2, 0.8]], dtype=float32)
     """
-    flat = label_map.ravel()
-    area = np.bincount(flat, minlength=num_cells + 1)[1:]
-    sums: Sequence[np.ndarray] = [
-        np.bincount(flat, values.ravel(), num_cells + 1)[1:] for values in class_maps
-    ]
-    return (np.stack(sums, axis=1) / np.maximum(area, 1)[:, None]).astype(np.float32)
+    means = [cell_means(label_map, num_cells, values) for values in class_maps]
+    return np.stack(means, axis=1).astype(np.float32)

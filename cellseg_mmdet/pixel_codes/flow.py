@@ -14,6 +14,8 @@ from cellseg_mmdet.postprocess.parameters import check_number
 # Positions are integers in 1 / 2^SHIFT of a pixel: sums of them are exact, wherever in the image a region lies.
 SHIFT = 12
 ONE = 1 << SHIFT
+# A step shorter than this many pixels along both axes is none.
+SLOW = np.float32(1 / 1024)
 
 
 @PIXEL_CODES.register("FlowCode")
@@ -49,7 +51,7 @@ class FlowCode(PixelCode):
         mask_thr: float = 0.5,
         flow_thr: float = 0.4,
         min_px: int = 1,
-        num_steps: int = 5,
+        num_steps: int = 20,
         join_px: int = 2,
         flow_scale: float = 5.0,
     ) -> None:
@@ -92,48 +94,76 @@ class FlowCode(PixelCode):
         sinks = _sinks(landings, pixels, regions)
         joined = _join(sinks, regions, self.join_px)
         cells, num_cells = connected_parts(_ends(landings, pixels, sinks, joined))
+        middles = _middles(cells, num_cells, sinks)
         own = heat_flows(cells)
         areas, probabilities, errors, cosines = _compare(cells, num_cells, maps, own)
         with np.errstate(invalid="ignore"):
             scores = probabilities / areas * (cosines / areas).clip(0, 1)
-        kept = (areas >= self.min_px) & (errors <= self.flow_thr * areas)
+        kept = (middles[:, 0] > 0) & (areas >= self.min_px) & (errors <= self.flow_thr * areas)
         return Decoded(renumbered(cells, kept), scores[kept].clip(0, 1).astype(np.float32))
 
 
 @kernel
 def _land(flows: np.ndarray, regions: np.ndarray, pixels: np.ndarray, num_steps: int) -> np.ndarray:
-    """Return the pixel (P,) int64 that each pixel comes to; one that would leave its region stops before that."""
+    """Return the pixel (P,) int64 that each pixel comes to; no way leaves its region."""
     height, width = regions.shape
+    # In a border of background every pixel has four neighbours; y and x of a vector side by side, as they are read.
+    own = np.zeros((height + 2, width + 2), np.int32)
+    own[1:-1, 1:-1] = regions
+    vectors = np.zeros((height + 2, width + 2, 2), np.float32)
+    for y in range(height):
+        for x in range(width):
+            # No step is longer than two pixels along an axis, whatever was predicted.
+            vectors[y + 1, x + 1, 0] = min(max(flows[0, y, x], np.float32(-2)), np.float32(2))
+            vectors[y + 1, x + 1, 1] = min(max(flows[1, y, x], np.float32(-2)), np.float32(2))
     landings = np.empty(pixels.size, np.int64)
-    half = ONE // 2
+    half, unit, one = ONE // 2, np.float32(1.0 / ONE), np.float32(1)
     for place in range(pixels.size):
-        pixel = pixels[place]
-        region = regions[pixel // width, pixel % width]
-        y, x = (pixel // width) << SHIFT, (pixel % width) << SHIFT
+        row, column = pixels[place] // width + 1, pixels[place] % width + 1
+        region = own[row, column]
+        y, x = row << SHIFT, column << SHIFT
         for _ in range(num_steps):
             top, left = y >> SHIFT, x >> SHIFT
-            part_y, part_x = np.float32(y - (top << SHIFT)), np.float32(x - (left << SHIFT))
-            down, right = part_y / np.float32(ONE), part_x / np.float32(ONE)
+            down, right = np.float32(y & (ONE - 1)) * unit, np.float32(x & (ONE - 1)) * unit
             along_y, along_x = np.float32(0), np.float32(0)
-            for corner in range(4):
-                at_y, at_x = top + corner // 2, left + corner % 2
-                if 0 <= at_y < height and 0 <= at_x < width and regions[at_y, at_x] == region:
-                    share = (down if corner // 2 else np.float32(1) - down) * (
-                        right if corner % 2 else np.float32(1) - right
-                    )
-                    along_y += share * flows[0, at_y, at_x]
-                    along_x += share * flows[1, at_y, at_x]
-            # No step is longer than two pixels along an axis, whatever was predicted.
-            step_y = np.int64(np.rint(min(max(along_y, np.float32(-2)), np.float32(2)) * ONE))
-            step_x = np.int64(np.rint(min(max(along_x, np.float32(-2)), np.float32(2)) * ONE))
-            to_y, to_x = (y + step_y + half) >> SHIFT, (x + step_x + half) >> SHIFT
-            inside = 0 <= to_y < height and 0 <= to_x < width and regions[to_y, to_x] == region
-            if not inside or (step_y == 0 and step_x == 0):
+            if own[top, left] == region:
+                share = (one - down) * (one - right)
+                along_y += share * vectors[top, left, 0]
+                along_x += share * vectors[top, left, 1]
+            if own[top, left + 1] == region:
+                share = (one - down) * right
+                along_y += share * vectors[top, left + 1, 0]
+                along_x += share * vectors[top, left + 1, 1]
+            if own[top + 1, left] == region:
+                share = down * (one - right)
+                along_y += share * vectors[top + 1, left, 0]
+                along_x += share * vectors[top + 1, left, 1]
+            if own[top + 1, left + 1] == region:
+                share = down * right
+                along_y += share * vectors[top + 1, left + 1, 0]
+                along_x += share * vectors[top + 1, left + 1, 1]
+            if abs(along_y) < SLOW and abs(along_x) < SLOW:
                 break
-            y += step_y
-            x += step_x
-        landings[place] = ((y + half) >> SHIFT) * width + ((x + half) >> SHIFT)
+            to_y = y + np.int64(np.rint(along_y * ONE))
+            to_x = x + np.int64(np.rint(along_x * ONE))
+            if _is_of(own, (to_y + half) >> SHIFT, (to_x + half) >> SHIFT, region):
+                y, x = to_y, to_x
+                continue
+            # Past a corner: on to the neighbour that the vector of the pixel points at.
+            row, column = (y + half) >> SHIFT, (x + half) >> SHIFT
+            to_y = row + np.int64(np.rint(min(max(vectors[row, column, 0], -one), one)))
+            to_x = column + np.int64(np.rint(min(max(vectors[row, column, 1], -one), one)))
+            if own[to_y, to_x] != region:
+                break
+            y, x = to_y << SHIFT, to_x << SHIFT
+        row, column = (y + half) >> SHIFT, (x + half) >> SHIFT
+        landings[place] = (row - 1) * width + column - 1
     return landings
+
+
+@kernel
+def _is_of(own: np.ndarray, y: int, x: int, region: int) -> bool:
+    return 0 <= y < own.shape[0] and 0 <= x < own.shape[1] and own[y, x] == region
 
 
 @kernel
@@ -212,6 +242,21 @@ def _ends(
         for step in range(size):
             ends[way[step] // width, way[step] % width] = end
     return ends
+
+
+@kernel
+def _middles(cells: np.ndarray, count: int, sinks: np.ndarray) -> np.ndarray:
+    """Return for each cell (N, 3) int64 the number of its sink's pixels, and the sums of their y and x."""
+    middles = np.zeros((count, 3), np.int64)
+    height, width = cells.shape
+    for y in range(height):
+        for x in range(width):
+            if sinks[y, x] != 0:
+                cell = cells[y, x] - 1
+                middles[cell, 0] += 1
+                middles[cell, 1] += y
+                middles[cell, 2] += x
+    return middles
 
 
 @kernel

@@ -23,14 +23,18 @@ DY = np.array([-1, 1, 0, 0, -1, 1, -1, 1])
 DX = np.array([0, 0, -1, 1, -1, 1, 1, -1])
 
 
-def heat_flows(label_map: np.ndarray) -> np.ndarray:
+def heat_flows(label_map: np.ndarray, middles: np.ndarray | None = None) -> np.ndarray:
     """Return the unit vectors (2, H, W) float32, y and x, of all cells; 0 in their middle and in the background.
 
-    The middle of a cell are its pixels nearest to the median of its coordinates. Each connected part of a cell (8
-    neighbours) has its own. Flips and quarter turns of the picture give the flipped or turned vectors bit for bit.
+    The middle is the pixel nearest to the median of the coordinates; two or four that are adjacent and equally near are
+    the middle together. Each connected part of a cell (8 neighbours) has its own. Flips and quarter turns of the
+    picture give the flipped or turned vectors bit for bit, unless a hollow cell has several middles: the first one in
+    reading order is taken.
 
     Args:
         label_map: (H, W) int32, 0 for background.
+        middles: (N, 3) int64, for part i + 1 of `connected_parts` another point than the median: a count, and the sums
+            of y and of x of that many pixels, whose mean it is.
 
     Example:
         >>> heat_flows(np.array([[0, 3, 3, 3, 0]], dtype=np.int32))[1]
@@ -39,12 +43,20 @@ def heat_flows(label_map: np.ndarray) -> np.ndarray:
     parts, count = connected_parts(label_map)
     pixels, offsets = sort_pixels(parts, count)
     flows = np.zeros((2, *label_map.shape), dtype=np.float32)
-    _flows(parts, pixels, offsets, flows)
+    if middles is None:
+        middles = np.zeros((count, 3), dtype=np.int64)
+    _flows(parts, pixels, offsets, middles, flows)
     return flows
 
 
 @kernel
-def _flows(parts: np.ndarray, pixels: np.ndarray, offsets: np.ndarray, flows: np.ndarray) -> None:
+def _flows(
+    parts: np.ndarray,
+    pixels: np.ndarray,
+    offsets: np.ndarray,
+    middles: np.ndarray,
+    flows: np.ndarray,
+) -> None:
     height, width = parts.shape
     largest = 0
     for part in range(offsets.size - 1):
@@ -60,11 +72,10 @@ def _flows(parts: np.ndarray, pixels: np.ndarray, offsets: np.ndarray, flows: np
     for part in range(offsets.size - 1):
         own = pixels[offsets[part] : offsets[part + 1]]
         size = own.size
-        num_sources = _find_middle(own, width, order)
+        num_sources = _find_middle(own, width, middles[part], order)
         num_layers = _walk(parts, order, num_sources, places, depths, layers, around, size)
-        for place in range(size):
-            heat[place] = 0.7 ** depths[place]
         heat[size] = 0.0
+        _guess(heat, depths, around, num_sources, size)
         _spread(heat, fresh, around, layers, num_layers, num_sources)
         for place in range(num_sources, size):
             y, x = order[place] // width, order[place] % width
@@ -73,34 +84,43 @@ def _flows(parts: np.ndarray, pixels: np.ndarray, offsets: np.ndarray, flows: np
             rising = heat[south_west] - heat[north_east]
             along_y = 4.0 * (heat[south] - heat[north]) + (falling + rising)
             along_x = 4.0 * (heat[east] - heat[west]) + (falling - rising)
-            length = np.sqrt(along_y * along_y + along_x * along_x)
-            if not length > 0.0:  # too far out for a double, or between two ways: the shortest way
+            largest_part = max(abs(along_y), abs(along_x))
+            if largest_part > 0.0:  # far out the squares are too small for a double
+                along_y, along_x = along_y / largest_part, along_x / largest_part
+            else:  # farther still, or between two ways: the shortest way
                 along_y, along_x = 0.0, 0.0
                 for side in range(8):
                     other = around[place, side]
                     if other < size and depths[other] < depths[place]:
                         along_y += DY[side]
                         along_x += DX[side]
-                length = np.sqrt(along_y * along_y + along_x * along_x)
+            length = np.sqrt(along_y * along_y + along_x * along_x)
             if length > 0.0:
                 flows[0, y, x] = along_y / length
                 flows[1, y, x] = along_x / length
 
 
 @kernel
-def _find_middle(own: np.ndarray, width: int, order: np.ndarray) -> int:
-    """Put the pixels nearest to the median first into ``order``; return how many there are."""
-    twice_y, twice_x = _twice_median(own // width), _twice_median(own % width)
+def _find_middle(own: np.ndarray, width: int, point: np.ndarray, order: np.ndarray) -> int:
+    """Put the pixels nearest to the point, or else to the median, first into ``order``; return how many there are."""
+    times, sum_y, sum_x = point
+    if times == 0:
+        times, sum_y, sum_x = 2, _twice_median(own // width), _twice_median(own % width)
     nearest, count = np.int64(-1), 0
     for place in range(own.size):
-        off_y = 2 * (own[place] // width) - twice_y
-        off_x = 2 * (own[place] % width) - twice_x
+        off_y = times * (own[place] // width) - sum_y
+        off_x = times * (own[place] % width) - sum_x
         distance = off_y * off_y + off_x * off_x
         if count == 0 or distance < nearest:
             nearest, count = distance, 0
         if distance == nearest:
-            order[count] = own[place]
-            count += 1
+            near = count == 0
+            for other in range(count):
+                apart_y = abs(own[place] // width - order[other] // width)
+                near |= max(apart_y, abs(own[place] % width - order[other] % width)) <= 1
+            if near:
+                order[count] = own[place]
+                count += 1
     return count
 
 
@@ -160,6 +180,22 @@ def _walk(
         place += 1
     layers[num_layers] = found
     return num_layers
+
+
+@kernel
+def _guess(
+    heat: np.ndarray, depths: np.ndarray, around: np.ndarray, num_sources: int, size: int
+) -> None:
+    """Start with what comes straight from the middle. It is too little: too much would be a second middle for long."""
+    for place in range(num_sources):
+        heat[place] = 1.0
+    for place in range(num_sources, size):
+        total = 0.0
+        for side in range(8):
+            other = around[place, side]
+            if other < size and depths[other] < depths[place]:
+                total += (4.0 if side < 4 else 1.0) * heat[other]
+        heat[place] = total * (KEPT / 20.0)
 
 
 @kernel

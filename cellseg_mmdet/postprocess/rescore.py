@@ -33,7 +33,7 @@ class Rescore(Step):
         if prediction.mask_scores is None:
             raise ConfigError(
                 f"{prediction.image_id}: Rescore needs the probabilities of the mask pixels, and "
-                "these predictions have none; those of RoIFCNMaskHead, RoIHTCMaskHead and UNetInstance do"
+                "these predictions have none; those of RoIFCNMaskHead, RoIHTCMaskHead and PixelDetector do"
             )
         scores = prediction.scores * prediction.mask_scores
         return replace(prediction, scores=scores.astype(prediction.scores.dtype))

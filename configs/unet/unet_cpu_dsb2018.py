@@ -16,7 +16,7 @@ train_pipeline = [
     dict(type="RandomRotate90"),
     dict(type="ElasticDeformation", alpha_px=3.0, sigma_px=12.0, min_area_px=1),
     dict(type="RandomPhotometry", brightness=(-20, 20), contrast=(0.7, 1.3), gamma=(0.7, 1.4)),
-    dict(_base_.pack_targets, boundary_px=2, border=dict(w0=10.0, sigma_px=5.0)),
+    dict(_base_.pack_targets, code=_base_.code, border=dict(w0=10.0, sigma_px=5.0)),
 ]
 test_pipeline = [_base_.load_alike, _base_.pack_image]
 tta_pipeline = [*test_pipeline[:-1], _base_.views]

@@ -20,7 +20,7 @@ train_pipeline = [
     _base_.load_cells,
     _base_.enlarged_crop,
     _base_.flip_both_ways,
-    dict(_base_.pack_targets, boundary_px=2, border=dict(w0=10.0, sigma_px=5.0)),
+    dict(_base_.pack_targets, code=_base_.code, border=dict(w0=10.0, sigma_px=5.0)),
 ]
 test_pipeline = [_base_.load_image, _base_.enlarged, _base_.pack_image]
 tta_pipeline = [*test_pipeline[:-1], _base_.views]

@@ -16,10 +16,11 @@ custom_hooks = [*_base_.custom_hooks, dict(_base_.early_stopping, **early_stoppi
 
 # Keras' default.
 glorot = dict(type="Xavier", distribution="uniform", layer=["Conv2d", "ConvTranspose2d"])
-model = dict(network=dict(init_cfg=glorot))
+model = dict(backbone=dict(init_cfg=glorot), decoder=dict(init_cfg=glorot))
 
 resize = dict(type="Resize", scale=(256, 256), keep_ratio=False)
-train_pipeline = [_base_.load_image, _base_.load_cells, resize, _base_.pack_targets]
+pack_targets = dict(_base_.pack_targets, code=_base_.code)
+train_pipeline = [_base_.load_image, _base_.load_cells, resize, pack_targets]
 test_pipeline = [_base_.load_image, resize, _base_.pack_image]
 tta_pipeline = [*test_pipeline[:-1], _base_.views]
 

@@ -12,12 +12,13 @@ he = [
     dict(type="Xavier", distribution="uniform", layer="ConvTranspose2d"),
 ]
 model = dict(
-    network=dict(
+    backbone=dict(
         activation="tanh",
         dropout=(0.1, 0.1, 0.2, 0.2, 0.3),
         padding="valid",
         init_cfg=he,
     ),
+    decoder=dict(init_cfg=he[0]),
     losses=dict(
         foreground=dict(
             bce=dict(type="PixelBCELoss", loss_weight=0.5),

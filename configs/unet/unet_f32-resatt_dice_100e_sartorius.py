@@ -15,15 +15,17 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
+# Keras' default.
+glorot = dict(type="Xavier", distribution="uniform", layer=["Conv2d", "ConvTranspose2d"])
 model = dict(
-    network=dict(
+    backbone=dict(
         _delete_=True,
         type="ResidualAttentionUNet",
         filters=(32, 64, 128, 256, 512),
         dropout=0.5,
-        # Keras' default.
-        init_cfg=dict(type="Xavier", distribution="uniform", layer=["Conv2d", "ConvTranspose2d"]),
+        init_cfg=glorot,
     ),
+    decoder=dict(in_channels=32, kernel=3, init_cfg=glorot),
     losses=dict(foreground=dict(_delete_=True, dice=dict(type="PixelDiceLoss", squared=True))),
 )
 
@@ -33,7 +35,7 @@ train_pipeline = [
     _base_.load_cells,
     resize,
     _base_.flip_both_ways,
-    _base_.pack_targets,
+    dict(_base_.pack_targets, code=_base_.code),
 ]
 test_pipeline = [_base_.load_image, resize, _base_.pack_image]
 tta_pipeline = [*test_pipeline[:-1], _base_.views]

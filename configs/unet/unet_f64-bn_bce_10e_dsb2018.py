@@ -3,7 +3,10 @@
 # how pixels are scaled: here to 0..1, as in the other texts.
 _base_ = "./unet_f16_bce_30e_dsb2018.py"
 
-model = dict(network=dict(filters=(64, 128, 256, 512, 1024), batch_norm=True))
+model = dict(
+    backbone=dict(filters=(64, 128, 256, 512, 1024), batch_norm=True),
+    decoder=dict(in_channels=64),
+)
 
 resize = dict(type="Resize", scale=(512, 512), keep_ratio=False)
 train_pipeline = [

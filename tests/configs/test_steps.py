@@ -18,7 +18,7 @@ from cellseg_mmdet.engine import prepare_model_cfg
 from cellseg_mmdet.engine.config import enable_tta, keep_soft_masks
 from cellseg_mmdet.fusion import FusionOptions
 from cellseg_mmdet.fusion.dumps import fuse_dumps
-from cellseg_mmdet.models import PixelDetector, UNetInstance
+from cellseg_mmdet.models import PixelDetector
 from cellseg_mmdet.structures import ImagePrediction, load_predictions
 from tests.configs.leaves import CONFIGS, LAYOUTS, LEAVES, PIPELINE_OF, SIZE, data_of, load
 
@@ -50,9 +50,6 @@ def parts_for_masks(model: nn.Module) -> tuple[set[str], nn.Parameter]:
             for loss in losses
         }
         return losses, model.decoder.head.weight
-    if isinstance(model, UNetInstance):
-        losses = {f"loss_foreground_{name}" for name in model.losses["foreground"]}
-        return losses, model.network.head.weight
     return {"loss_mask"}, model.roi_head.mask_head.convs[0].conv.weight
 
 
@@ -124,8 +121,8 @@ def test_views_and_soft_masks_of_both_kinds_of_models_fuse(root, tmp_path, monke
     monkeypatch.chdir(root)
     dumps = mask_rcnn_dump, unet_dump = tmp_path / "mask_rcnn.pkl", tmp_path / "unet.pkl"
     everywhere = {
-        "network.head.weight": torch.zeros(2, 16, 1, 1),
-        "network.head.bias": torch.tensor([2.0, -2.0]),  # of a cell, and of no cell's rim
+        "decoder.head.weight": torch.zeros(2, 16, 1, 1),
+        "decoder.head.bias": torch.tensor([2.0, -2.0]),  # of a cell, and of no cell's rim
     }
 
     by_unet = predict_views(SMALL_UNET, everywhere, unet_dump)

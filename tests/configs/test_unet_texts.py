@@ -117,10 +117,15 @@ def load(name: str) -> Config:
     return load_leaf(CONFIGS / "unet" / f"{name}.py")
 
 
-def network_of(name: str) -> nn.Module:
+def network_of(name: str) -> nn.Sequential:
     """Build a config's network without memory for its weights: shapes are all that is asked for."""
+    model = load(name).model
     with torch.device("meta"):
-        return MODELS.build(load(name).model.network).eval()
+        backbone, head = (
+            MODELS.build(model.backbone),
+            MODELS.build(dict(model.decoder, out_channels=1)),
+        )
+    return nn.Sequential(backbone, head).eval()
 
 
 def conv(channels: tuple[int, int], kernel: int) -> int:
@@ -180,7 +185,7 @@ def test_size_of_the_result(name: str) -> None:
 @every_text
 class TestNumbersOfTheText:
     def test_network(self, name: str) -> None:
-        text, network = TEXTS[name], load(name).model.network
+        text, network = TEXTS[name], load(name).model.backbone
         assert network.filters == text.filters
         assert network.get("dropout", 0.0) == text.dropout
         assert network.get("activation", "relu") == text.activation

@@ -252,7 +252,7 @@ def test_soft_masks_are_asked_of_the_mask_head(name: str):
 
 
 def test_soft_masks_are_asked_of_a_detector_without_mask_head():
-    cfg = Config({"model": {"type": "UNetInstance"}})
+    cfg = Config({"model": {"type": "PixelDetector"}})
 
     keep_soft_masks(cfg)
 
@@ -270,7 +270,7 @@ def test_soft_masks_are_asked_of_a_detector_without_mask_head():
     ids=["mmdet's", "unknown", "without", "one stage"],
 )
 def test_soft_masks_of_others_are_refused(cfg: Config, found: str):
-    with pytest.raises(UsageError, match=f"--soft-masks needs .* UNetInstance; .* has {found}$"):
+    with pytest.raises(UsageError, match=f"--soft-masks needs .* PixelDetector; .* has {found}$"):
         keep_soft_masks(cfg)
 
 

@@ -18,5 +18,7 @@ def test_a_score_is_multiplied_by_that_of_the_mask() -> None:
 
 
 def test_predictions_without_mask_scores_are_an_error() -> None:
-    with pytest.raises(ConfigError, match=r"a: Rescore needs the probabilities .* UNetInstance do"):
+    with pytest.raises(
+        ConfigError, match=r"a: Rescore needs the probabilities .* PixelDetector do"
+    ):
         Rescore()(predict(columns((0, 2))))

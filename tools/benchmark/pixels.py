@@ -19,11 +19,10 @@ import numpy as np
 from postprocess import densest, synthetic_cells
 
 from cellseg_mmdet.datasets.border_weights import border_weights
-from cellseg_mmdet.datasets.transforms.pixel_targets import rims
 from cellseg_mmdet.fusion import cut_soft_masks
-from cellseg_mmdet.masks import RoIMasks, Runs
-from cellseg_mmdet.models.unet.detector import SOFT_MASK_SHAPE
-from cellseg_mmdet.models.unet.instances import split_cells
+from cellseg_mmdet.masks import RoIMasks
+from cellseg_mmdet.models.pixel.detector import SOFT_MASK_SHAPE
+from cellseg_mmdet.pixel_codes.rim import RimCode
 from cellseg_mmdet.terminal import run_tool
 
 RIM_PX = 2
@@ -37,17 +36,17 @@ def main() -> None:
     cells = densest(args.ann) if args.ann else synthetic_cells()
     print(f"{len(cells)} cells on {cells.height} x {cells.width}; medians of 20 runs")
 
-    masks, label_map = RoIMasks.from_runs(cells), cells.to_label_map()
+    masks = RoIMasks.from_runs(cells)
     measure("border_weights", lambda: border_weights(masks))
-    foreground = blurred(label_map > 0)
-    boundary = blurred(rims(label_map, RIM_PX))
-    found = measure("split_cells", lambda: split_cells(foreground, boundary, min_px=8))
-    boxes = Runs.from_label_map(found).boxes
-    measure("cut_soft_masks", lambda: cut_soft_masks(foreground, found, boxes, SOFT_MASK_SHAPE))
-
-
-def blurred(is_set: np.ndarray) -> np.ndarray:
-    return cv2.GaussianBlur(is_set.astype(np.float32), (0, 0), BLUR_PX)
+    code = RimCode(rim_px=RIM_PX, min_px=8)
+    maps = measure("RimCode, encode", lambda: code.encode(masks)).maps
+    maps = np.stack([cv2.GaussianBlur(values, (0, 0), BLUR_PX) for values in maps])
+    found = measure("RimCode, decode", lambda: code.decode(maps))
+    boxes = found.masks.boxes
+    measure(
+        "cut_soft_masks",
+        lambda: cut_soft_masks(maps[0], found.label_map, boxes, SOFT_MASK_SHAPE),
+    )
 
 
 def measure(name: str, work: Callable[[], Any], num_runs: int = 20) -> Any:

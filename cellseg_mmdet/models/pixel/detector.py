@@ -99,6 +99,14 @@ class PixelDetector(BaseDetector):
         self.soft_masks = soft_masks
         self.keeps_maps = False
 
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        for key in [key for key in state_dict if key.startswith(f"{prefix}network.")]:
+            # Of the U-Nets before they were backbones.
+            name = key.removeprefix(f"{prefix}network.")
+            part = "decoder" if name.startswith("head.") else "backbone"
+            state_dict[f"{prefix}{part}.{name}"] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the backbone's features of images (B, C, H, W), whose sides it can halve."""
         return self.backbone(batch_inputs.contiguous(memory_format=self.memory_format))

@@ -2,14 +2,15 @@
 # whose insides are the seeds of a watershed. 1,944,066 weights.
 _base_ = "./unet.py"
 
+code = dict(rim_px=2, min_px=8)
+
+he = dict(type="Kaiming", mode="fan_in", distribution="normal", layer="Conv2d")
 model = dict(
-    network=dict(
-        batch_norm=True,
-        init_cfg=dict(type="Kaiming", mode="fan_in", distribution="normal", layer="Conv2d"),
-    ),
+    backbone=dict(batch_norm=True, init_cfg=he),
+    decoder=dict(init_cfg=he),
+    code=code,
     losses=dict(
         foreground=dict(bce=dict(type="PixelBCELoss"), dice=dict(type="PixelDiceLoss")),
-        boundary=dict(bce=dict(type="PixelBCELoss"), dice=dict(type="PixelDiceLoss")),
+        rim=dict(bce=dict(type="PixelBCELoss"), dice=dict(type="PixelDiceLoss")),
     ),
-    test_cfg=dict(seed_thr=0.5, min_px=8),
 )

@@ -9,9 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.structures import InstanceData
+from torch import Tensor
 
 from cellseg_mmdet.errors import ConfigError, DataError
 from cellseg_mmdet.masks import EncodedMasks, Runs
+from cellseg_mmdet.models import PixelDetector
 from cellseg_mmdet.models.mask_heads import paste_masks
 from cellseg_mmdet.postprocess import build_pipeline
 from cellseg_mmdet.structures import from_dump_entry
@@ -86,6 +88,14 @@ class TestPredict:
         steps = [dict(type="Rescore"), dict(type="ScoreThreshold", score_thr=0.5)]
         final = build_pipeline(steps, ("nucleus",))(prediction)
         assert final.masks == Runs.from_label_map(two_cells())
+
+    def test_thresholds_of_the_code(self):
+        code = dict(type="RimCode", rim_px=0, min_px=70)
+        model = seeing(code=code)
+        image = (2 * torch.from_numpy(two_cells() > 0) - 1).float()[None, None]
+        [result] = model.predict(image, [sample(SIZE_HW)])
+        areas = result.pred_instances.masks.runs.areas
+        assert areas.tolist() == [162]  # without rims the first two are one, the third has 66
 
     def test_maps_for_who_merges_views(self):
         model = seeing()
@@ -213,6 +223,49 @@ class TestAnySize:
         torch.testing.assert_close(model(image, mode="tensor"), expected, rtol=1e-4, atol=1e-5)
         weight = model.backbone.stem[0].weight
         assert weight.is_contiguous(memory_format=torch.channels_last)
+
+
+class TestMirroredContext:
+    """Of a U-Net without padding, which looks far beyond what it predicts."""
+
+    def model(self) -> PixelDetector:
+        unet = dict(type="UNet", filters=(2, 3, 4), padding="valid")
+        head = dict(type="PixelHead", in_channels=2)
+        return detector(dict(type="RimCode", rim_px=0), backbone=unet, decoder=head)
+
+    def own(self, model: PixelDetector, image: Tensor) -> Tensor:
+        return model.decoder(model.backbone(image))
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("size_hw", [(1, 1), (7, 30), (33, 16), (40, 41)])
+    def test_result_has_the_size_of_the_image(self, size_hw: tuple[int, int]):
+        maps = self.model()(torch.randn(1, 3, *size_hw), mode="tensor")
+        assert maps.shape == (1, 1, *size_hw)
+
+    @torch.no_grad()
+    def test_with_enough_context_it_is_the_network_itself(self):
+        model = self.model()
+        image = torch.randn(1, 3, 60, 60)
+        own = self.own(model, image)
+        before, _ = model.backbone.context(20)
+        side = own.shape[-1]
+        assert side == 60 - 2 * before
+        inside = slice(before, before + side)
+        everywhere = model(image, mode="tensor")
+        torch.testing.assert_close(everywhere[:, :, inside, inside], own, rtol=1e-4, atol=1e-5)
+
+    @torch.no_grad()
+    def test_beyond_the_border_is_the_mirror_image(self):
+        model = self.model()
+        image = torch.randn(1, 3, 30, 30)
+        before, _ = model.backbone.context(30)
+        # 152 = 30 + 60 + 62 can be halved after every two convolutions.
+        mirrored = torch.from_numpy(
+            np.pad(image.numpy(), [(0, 0), (0, 0), (60, 62), (60, 62)], mode="reflect")
+        )
+        inside = slice(60 - before, 90 - before)
+        expected = self.own(model, mirrored)[:, :, inside, inside]
+        torch.testing.assert_close(model(image, mode="tensor"), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -133,14 +133,24 @@ def test_soft_masks_are_those_of_the_mean():
     assert (found.soft_masks[0, 8:-8, 8:-8] == round(255 * expected)).all()
 
 
+@pytest.mark.parametrize("code", ["FlowCode", "StarCode", "RimCode"])
 @pytest.mark.parametrize("turn", TURNS)
-def test_maps_turn_as_the_code_turns_them(turn: Turn):
-    model = detector(num_classes=2)
-    maps = torch.randn(5, 6, 9)
+def test_maps_turn_as_the_code_turns_them(turn: Turn, code: str):
+    model = detector(dict(type=code), num_classes=2)
+    num = model.code.channels
+    maps = torch.randn(num + 2, 6, 9)
     turned = model.turned(maps, turn)
-    np.testing.assert_array_equal(turned[:3].numpy(), model.code.turn(maps[:3].numpy(), turn))
-    np.testing.assert_array_equal(turned[3:].numpy(), turn(maps[3:].numpy()))
+    np.testing.assert_array_equal(turned[:num].numpy(), model.code.turn(maps[:num].numpy(), turn))
+    np.testing.assert_array_equal(turned[num:].numpy(), turn(maps[num:].numpy()))
     assert torch.equal(model.turned(turned, turn.inverse), maps)
+
+
+def test_lengths_grow_with_the_picture_and_nothing_else_does():
+    model = detector(dict(type="StarCode", num_rays=4), num_classes=2)
+    resized = model.resized(torch.ones(8, 4, 6), (8, 18))  # twice as high, three times as wide
+    # Foreground, object; right, down, left, up; two classes.
+    expected = [1, 1, 3, 2, 3, 2, 1, 1]
+    torch.testing.assert_close(resized[:, 4, 9], torch.tensor(expected, dtype=torch.float32))
 
 
 class BoxDetector(torch.nn.Module):

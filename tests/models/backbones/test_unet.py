@@ -11,7 +11,7 @@ from torch import nn
 
 from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.models import ResidualAttentionUNet, UNet
-from cellseg_mmdet.models.unet.blocks import AttentionGate, ResidualBlock, centre_crop
+from cellseg_mmdet.models.backbones.unet_blocks import AttentionGate, ResidualBlock, centre_crop
 
 
 class TestSizeOfResult:
@@ -19,14 +19,14 @@ class TestSizeOfResult:
         ("network", "side", "expected"),
         [
             (UNet(filters=(2, 4, 8, 16, 32), padding="valid"), 572, 388),  # figure 1 of the paper
-            (ResidualAttentionUNet(filters=(4, 8, 16), out_channels=2), 32, 32),
-            (UNet(filters=(4, 8, 16), batch_norm=True, out_channels=2), 32, 32),
+            (ResidualAttentionUNet(filters=(4, 8, 16)), 32, 32),
+            (UNet(filters=(4, 8, 16), batch_norm=True), 32, 32),
         ],
         ids=["valid", "residual", "same"],
     )
     def test_of_a_square(self, network, side, expected):
         with torch.no_grad():
-            maps = network.eval()(torch.zeros(1, 3, side, side))
+            [maps] = network.eval()(torch.zeros(1, 3, side, side))
         assert maps.shape[2:] == (expected, expected)
 
     @pytest.mark.parametrize("padding", ["same", "valid"])

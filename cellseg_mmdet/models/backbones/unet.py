@@ -1,4 +1,4 @@
-"""U-Nets: a number for each pixel and each map."""
+"""U-Nets as backbones: their only features have the size of the picture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from cellseg_mmdet.errors import ConfigError
-from cellseg_mmdet.models.unet.blocks import (
+from cellseg_mmdet.models.backbones.unet_blocks import (
     Block,
     DoubleConv,
     ResidualAttentionUpStage,
@@ -32,7 +32,6 @@ class _UShape(BaseModule):
         dropout: probability of dropout, one for all sizes or one for each.
         block: makes the convolutions at one size.
         up_stage: class of a step back up.
-        head: makes the maps of the channels at full size.
         init_cfg: mmengine's; torch's own initialisation without.
 
     Raises:
@@ -49,7 +48,6 @@ class _UShape(BaseModule):
         dropout: float | Sequence[float],
         block: Block,
         up_stage: type[nn.Module],
-        head: nn.Module,
         init_cfg: Any = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -67,10 +65,9 @@ class _UShape(BaseModule):
                 filters[:0:-1], filters[-2::-1], rates[-2::-1], strict=True
             )
         )
-        self.head = head
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits (B, maps, H', W') for images (B, C, H, W), H' and W' smaller without padding."""
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        """Return the features (B, filters[0], H', W') of images (B, C, H, W), H' and W' smaller without padding."""
         skips = []
         x = self.down[0](images)
         for block in self.down[1:]:
@@ -78,7 +75,7 @@ class _UShape(BaseModule):
             x = block(F.max_pool2d(x, 2))
         for stage in self.up:
             x = stage(x, skips.pop())
-        return self.head(x)
+        return (x,)
 
     def context(self, length: int) -> tuple[int, int]:
         """Return the pixels to put before and behind a side of ``length`` pixels.
@@ -99,8 +96,7 @@ class UNet(_UShape):
 
     Args:
         in_channels: of the image.
-        out_channels: maps.
-        filters: channels at each size, from the full one down.
+        filters: channels at each size, from the full one down; ``filters[0]`` are given.
         activation: 'relu' or 'tanh'.
         batch_norm: normalise between convolution and activation.
         dropout: probability of dropout between two convolutions, one for all sizes or one for each.
@@ -115,7 +111,6 @@ class UNet(_UShape):
     def __init__(
         self,
         in_channels: int = 3,
-        out_channels: int = 1,
         filters: Sequence[int] = (64, 128, 256, 512, 1024),
         activation: str = "relu",
         batch_norm: bool = False,
@@ -133,8 +128,7 @@ class UNet(_UShape):
             batch_norm=batch_norm,
             padding=int(padding == "same"),
         )
-        head = nn.Conv2d(filters[0], out_channels, 1)
-        super().__init__(in_channels, filters, dropout, block, UpStage, head, init_cfg)
+        super().__init__(in_channels, filters, dropout, block, UpStage, init_cfg)
         self.lost_px = 4 * (padding == "valid")
 
 
@@ -144,8 +138,7 @@ class ResidualAttentionUNet(_UShape):
 
     Args:
         in_channels: of the image.
-        out_channels: maps.
-        filters: channels at each size, from the full one down.
+        filters: channels at each size, from the full one down; ``filters[0]`` are given.
         dropout: probability of dropout in each block, and behind each one on the way up.
         init_cfg: mmengine's.
     """
@@ -153,12 +146,10 @@ class ResidualAttentionUNet(_UShape):
     def __init__(
         self,
         in_channels: int = 3,
-        out_channels: int = 1,
         filters: Sequence[int] = (32, 64, 128, 256, 512),
         dropout: float | Sequence[float] = 0.5,
         init_cfg: Any = None,
     ) -> None:
-        head = nn.Conv2d(filters[0], out_channels, 3, padding=1)
         super().__init__(
-            in_channels, filters, dropout, ResidualBlock, ResidualAttentionUpStage, head, init_cfg
+            in_channels, filters, dropout, ResidualBlock, ResidualAttentionUpStage, init_cfg
         )

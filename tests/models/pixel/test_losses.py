@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cellseg_mmdet.models import PixelBCELoss, PixelDiceLoss
-from cellseg_mmdet.models.unet.losses import pixel_scores
+from cellseg_mmdet.models.pixel.losses import pixel_scores
 
 # Probabilities 0.8, 0.4, 0.5, 0.2 of pixels that are 1, 1, 0, 0.
 P = torch.tensor([[[0.8, 0.4, 0.5, 0.2]]])

@@ -1,0 +1,8 @@
+# Cell probability and how deep inside its cell a pixel lies in place of flows.
+_base_ = "./pixel_lite0_flow_cpu_dsb2018.py"
+
+code = dict(type="BoundaryDistanceCode")
+model = dict(code=dict(_delete_=True, **code))
+
+train_pipeline = [*_base_.train_pipeline[:-1], dict(_base_.pack_targets, code=code)]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -1,0 +1,8 @@
+# Star-convex polygons of 32 rays in place of flows.
+_base_ = "./pixel_lite0_flow_cpu_dsb2018.py"
+
+code = dict(type="StarCode")
+model = dict(code=dict(_delete_=True, **code))
+
+train_pipeline = [*_base_.train_pipeline[:-1], dict(_base_.pack_targets, code=code)]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
