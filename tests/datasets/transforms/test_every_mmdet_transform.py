@@ -89,6 +89,8 @@ def outcomes(name: str, config: Config, images: list[Results], seed: int) -> lis
     np.random.seed(seed)
     random.seed(seed)
     transform = TRANSFORMS.build(dict(type=name, **config))
+    if hasattr(getattr(transform, "aug", None), "set_random_seed"):
+        transform.aug.set_random_seed(seed)  # albumentations has generators of its own
     found: list[Any] = []
     for index in range(len(images)):
         results, *others = (
@@ -175,7 +177,7 @@ def test_those_that_leave_masks_behind_do_so_with_any(pair: Any, name: str) -> N
 def test_those_that_take_no_masks_stop_with_any(pair: Any, name: str) -> None:
     config, message = REFUSE_MASKS[name]
     for images in pair:
-        found = outcomes(name, config, images, seed=0)[0]
+        (found,) = outcomes(name, config, images[:1], seed=0)
         assert isinstance(found, Exception)
         assert message in str(found)
 
