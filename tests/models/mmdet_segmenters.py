@@ -74,3 +74,6 @@ WIDE = {
 
 # mmcv's compiled operators leave a CPU without one that they need; `cellseg_mmdet.ops` does not.
 PORTABLE_ON_CPU = {"carafe"}
+
+# They begin with memory as it was found. The others keep torch's first values: mmdet's make all scores alike.
+INITIALISED = {"detectors", "queryinst"}
