@@ -131,7 +131,7 @@ def test_dense_masks_are_read_a_few_at_a_time() -> None:
     finally:
         tracemalloc.stop()
     assert (masks.areas == 1_000_000).all() and len(masks.starts) == 400
-    assert peak < 200e6  # the coordinates of all pixels are 10 GB
+    assert peak < 200e6  # the coordinates of all pixels are 9.6 GB
 
 
 @pytest.mark.parametrize("as_array", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
