@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, overload
 
 import numpy as np
 
 from cellseg_mmdet.masks import roi_sampling
+from cellseg_mmdet.masks.dense_view import DenseView
 from cellseg_mmdet.masks.roi_bitmaps import RoIBitmaps, to_numpy
 from cellseg_mmdet.masks.roi_sampling import Interpolation, box_sizes, normalised
 from cellseg_mmdet.masks.roi_targets import align_weights
@@ -20,7 +22,9 @@ class RoIMasks(RoIBitmaps):
     """N masks of one image with the methods of mmdet's ``BaseInstanceMasks``, at the cost of the boxes.
 
     The masks of 790 cells take less than a megabyte here, and a gigabyte as N x height x width at training size. Each
-    method gives what mmdet's ``BitmapMasks`` gives, pixel for pixel. mmdet's transforms and heads take it as it is.
+    method gives what mmdet's ``BitmapMasks`` gives, pixel for pixel. mmdet's transforms, heads and tools take it for
+    one: ``RoIMasks(masks, height, width)``, which is how they make it, is `from_ndarray`, and ``masks`` is the array
+    that they look into.
 
     Example:
         >>> from cellseg_mmdet.masks import Runs
@@ -31,6 +35,47 @@ class RoIMasks(RoIBitmaps):
         array([[1, 1],
                [0, 1]], dtype=uint8)
     """
+
+    @overload
+    def __init__(self, boxes: np.ndarray, bitmaps: np.ndarray, height: int, width: int) -> None: ...
+
+    @overload
+    def __init__(
+        self, masks: np.ndarray | Sequence[np.ndarray], height: int, width: int, /
+    ) -> None: ...
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if len(args) == 3 and not kwargs:
+            masks, height, width = args
+            stacked = np.asarray(masks).reshape(len(masks), height, width)
+            parts = RoIBitmaps.from_ndarray(stacked)
+            args = parts.boxes, parts.bitmaps, height, width
+        super().__init__(*args, **kwargs)
+
+    # ---------------------------------------------------------------- as an array
+
+    @property
+    def masks(self) -> DenseView:
+        """What mmdet's code looks into, (N, height, width): see `DenseView`. An array that is assigned is encoded."""
+        return DenseView(self)
+
+    @masks.setter
+    def masks(self, masks: np.ndarray) -> None:
+        if masks.shape[1:] != (self.height, self.width):
+            raise ValueError(
+                f"masks of shape {masks.shape} for an image of {self.height} x {self.width} pixels"
+            )
+        self.__dict__.update(vars(RoIMasks.from_ndarray(masks)))
+
+    def erase(self, bbox: np.ndarray) -> None:
+        """Take the pixels of the window ``bbox`` (4,) int xyxy, x2 and y2 exclusive, out of all masks, in place."""
+        x1, y1, x2, y2 = (int(side) for side in bbox)
+        left, top, right, bottom = self.boxes.T
+        self.bitmaps = self.bitmaps.copy()  # other masks may share it
+        for index in np.flatnonzero((left < x2) & (right > x1) & (top < y2) & (bottom > y1)):
+            rows = slice(max(y1 - top[index], 0), y2 - top[index])
+            columns = slice(max(x1 - left[index], 0), x2 - left[index])
+            self.bitmap(index)[rows, columns] = 0
 
     # ---------------------------------------------------------------- geometry
 

@@ -33,6 +33,8 @@ _OPTIONAL = ("maskness", "soft_masks")
 _GROUND_TRUTH = ("gt_instances", "ignored_instances", "gt_panoptic_seg")
 # The last one whose pickles number what they refer to by themselves: several stand in one file.
 _PROTOCOL = 3
+# Pixels of dense masks that are looked at together, some 50 MB while it lasts.
+_PIXELS_AT_ONCE = 1 << 24
 
 
 def load_predictions(path: str | os.PathLike[str]) -> list[ImagePrediction]:
@@ -241,12 +243,39 @@ def read_masks(masks: Any, height: int, width: int) -> Runs:
         )
     if isinstance(masks, EncodedMasks):
         return masks.runs
-    if hasattr(masks, "detach"):
-        # Found on the device: the pixels are few, N x height x width is not.
-        instance, y, x = masks.nonzero().T.cpu().numpy()
+    step = max(_PIXELS_AT_ONCE // max(height * width, 1), 1)
+    parts = [_dense_runs(masks[first : first + step]) for first in range(0, len(masks), step)]
+    return Runs.concatenate([Runs.empty(height, width), *parts])
+
+
+def _dense_runs(masks: Any) -> Runs:
+    """Return the runs of masks (N, height, width), an array or a tensor, which is looked through on its device."""
+    count, height, width = (int(side) for side in masks.shape)
+    columns = (masks != 0).swapaxes(1, 2).reshape(count, -1)
+    at_edge = np.zeros((count, 2), dtype=bool)
+    if height * width:
+        at_edge[:] = _to_numpy(columns[:, [0, -1]])
+    owner, position = _where(columns[:, 1:] != columns[:, :-1])
+    begins, ends = np.flatnonzero(at_edge[:, 0]), np.flatnonzero(at_edge[:, 1])
+    owners = np.concatenate([begins, owner, ends])
+    positions = np.concatenate(
+        [np.zeros_like(begins), position + 1, np.full_like(ends, height * width)]
+    )
+    # Of each instance begins and ends take turns.
+    order = np.lexsort((positions, owners))
+    owners, positions = owners[order].reshape(-1, 2)[:, 0], positions[order].reshape(-1, 2)
+    starts, lengths = positions[:, 0], positions[:, 1] - positions[:, 0]
+    offsets = np.searchsorted(owners, np.arange(count + 1))
+    return Runs(starts, lengths, offsets, height, width)
+
+
+def _where(condition: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of what is true, sorted, of an array or a tensor."""
+    if hasattr(condition, "detach"):
+        row, column = condition.nonzero().T.cpu().numpy()
     else:
-        instance, y, x = np.nonzero(masks)
-    return Runs.from_pixels(x * height + y, instance, len(masks), height, width)
+        row, column = np.nonzero(condition)
+    return row, column
 
 
 def _require(mapping: Mapping[str, Any], keys: Sequence[str], where: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from cellseg_mmdet.errors import DataError
-from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.masks import RoIMasks, Runs
 from cellseg_mmdet.masks.encoded import EncodedMasks
 from cellseg_mmdet.structures import (
     ImagePrediction,
@@ -21,6 +25,7 @@ from cellseg_mmdet.structures import (
     to_dump_entry,
     write_predictions,
 )
+from cellseg_mmdet.structures.prediction_dump import read_masks
 
 LABEL_MAP = np.array([[1, 1, 0], [0, 2, 2]])  # two cells in 2 x 3 pixels
 
@@ -100,6 +105,33 @@ def test_where_nothing_was_found_no_probabilities_are_missing() -> None:
     prediction = from_dump_entry(nothing)
     assert prediction.mask_scores.shape == (0,)
     assert prediction.soft_masks.shape == (0, 0, 0)
+
+
+@given(
+    hnp.arrays(
+        np.uint8,
+        st.tuples(*[st.integers(0, 4), st.integers(1, 7), st.integers(1, 7)]),
+        elements=st.integers(0, 2),
+    ),
+    st.booleans(),
+)
+def test_dense_masks_of_any_kind_are_read(dense: np.ndarray, as_tensor: bool) -> None:
+    masks = read_masks(torch.from_numpy(dense) if as_tensor else dense, *dense.shape[1:])
+    assert np.array_equal(RoIMasks.from_runs(masks).to_ndarray(), dense > 0)
+    # Runs as they are made everywhere else: none touches the next.
+    assert masks == RoIMasks.from_ndarray(dense).to_runs()
+
+
+def test_dense_masks_are_read_a_few_at_a_time() -> None:
+    dense = np.broadcast_to(np.ones((1000, 1000), dtype=bool), (400, 1000, 1000))  # 1 MB
+    tracemalloc.start()
+    try:
+        masks = read_masks(dense, 1000, 1000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (masks.areas == 1_000_000).all() and len(masks.starts) == 400
+    assert peak < 200e6  # the coordinates of all pixels are 9.6 GB
 
 
 @pytest.mark.parametrize("as_array", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmdet.registry import TRANSFORMS
-from mmdet.structures.mask import BitmapMasks
 
 from cellseg_mmdet.cli import run as cellseg
 from cellseg_mmdet.engine import load_config
@@ -18,6 +17,7 @@ from cellseg_mmdet.inference.training_samples import (
     spread,
     to_sample,
 )
+from cellseg_mmdet.masks import RoIMasks
 from tests.visualization.checked_page import check_page
 
 ROI_MASKS = {"train_dataloader.dataset.pipeline.1.type": "LoadRoIAnnotations"}
@@ -80,8 +80,8 @@ def test_examples_are_spread_over_kinds_and_over_each_kind(kinds, count, expecte
 
 def test_both_kinds_of_masks_give_the_same_sample(tiny_run) -> None:
     stock, roi = (training_set(tiny_run, options) for options in (None, ROI_MASKS))
-    assert isinstance(stock[0]["data_samples"].gt_instances.masks, BitmapMasks)
-    assert not isinstance(roi[0]["data_samples"].gt_instances.masks, BitmapMasks)
+    assert not isinstance(stock[0]["data_samples"].gt_instances.masks, RoIMasks)
+    assert isinstance(roi[0]["data_samples"].gt_instances.masks, RoIMasks)
     for index in range(3):
         first, second = to_sample(stock[index]), to_sample(roi[index])
         assert first.name == second.name

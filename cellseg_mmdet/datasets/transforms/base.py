@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmdet.structures.mask import BitmapMasks
 
 from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.masks.roi_masks import RoIMasks
@@ -26,12 +27,15 @@ class CellTransform(BaseTransform):
         return f"{type(self).__name__}({', '.join(arguments)})"
 
     def _masks(self, results: dict[str, Any]) -> RoIMasks:
-        """Return ``gt_masks``.
+        """Return ``gt_masks``; mmdet's ``BitmapMasks``, which its ``CopyPaste`` leaves behind, as what they are here.
 
         Raises:
             TypeError: they are missing or of another kind.
         """
         masks = results.get("gt_masks")
+        # In this order: `RoIMasks` pass for BitmapMasks.
+        if not isinstance(masks, RoIMasks) and isinstance(masks, BitmapMasks):
+            return RoIMasks(masks.masks, masks.height, masks.width)
         if not isinstance(masks, RoIMasks):
             raise TypeError(
                 f"{type(self).__name__} stands behind LoadRoIAnnotations(with_mask=True); "

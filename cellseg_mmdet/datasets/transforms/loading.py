@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from mmdet.datasets.transforms import LoadAnnotations
 from mmdet.registry import TRANSFORMS
-from mmdet.structures.mask import BaseInstanceMasks
+from mmdet.structures.mask import BitmapMasks
 from mmengine import fileio
 from mmengine.logging import print_log
 
@@ -20,9 +20,10 @@ from cellseg_mmdet.images.image import RGB
 from cellseg_mmdet.images.intensity import as_bgr, build_intensity
 from cellseg_mmdet.masks.polygons import is_polygons, segmentations_to_runs
 from cellseg_mmdet.masks.roi_masks import RoIMasks
+from cellseg_mmdet.masks.runs import Runs
 
 # For mmdet's isinstance checks; `masks` itself knows nothing of mmdet.
-BaseInstanceMasks.register(RoIMasks)
+BitmapMasks.register(RoIMasks)
 
 
 @TRANSFORMS.register_module()
@@ -101,29 +102,73 @@ class LoadRoIAnnotations(LoadAnnotations):
     in mmdet; a damaged RLE is an error, where mmdet ignores the instance or reads something else.
 
     Required keys: instances (bbox, bbox_label, ignore_flag; mask for ``with_mask``), ori_shape (for ``with_mask``).
-    Added keys: gt_bboxes, gt_bboxes_labels, gt_ignore_flags, gt_masks (`RoIMasks`).
+    Added keys: gt_bboxes, gt_bboxes_labels, gt_ignore_flags, gt_masks (`RoIMasks`), gt_seg_map (with ``with_seg``).
 
     Args:
+        background_label: for ``with_seg``, where the data set has no ``seg_map_path``: the class, 0..254, of pixels in
+            no cell. gt_seg_map (H, W) uint8 is then drawn from the masks: the label of the later one where cells
+            overlap, ``ignore_index`` in ignored ones. With the number of classes here, which is mmdet's order of things
+            and stuff, a semantic head has one class more than the detector.
         **kwargs: those of ``LoadAnnotations``, with its defaults; ``poly2mask`` makes no difference.
+
+    Raises:
+        ConfigError: ``background_label`` is out of its range.
     """
 
+    def __init__(self, *, background_label: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if background_label is not None and not 0 <= background_label <= 254:
+            raise ConfigError(
+                f"background_label must be a class within 0 to 254; got {background_label}"
+            )
+        self.background_label = background_label
+
     def _load_masks(self, results: dict[str, Any]) -> None:
-        height, width = results["ori_shape"]
-        where = str(results.get("img_path", "image"))
-        instances = results.get("instances", [])
-        masks = [_usable(instance.get("mask")) for instance in instances]
-        results["gt_ignore_flags"] = np.array(
-            [
-                bool(instance["ignore_flag"]) or mask == []
-                for instance, mask in zip(instances, masks, strict=True)
-            ],
-            dtype=bool,
-        )
-        try:
-            runs = segmentations_to_runs(masks, height, width)
-        except MaskError as error:
-            raise DataError(f"{where}: {error}") from error
+        runs, ignored = _runs_of(results)
+        results["gt_ignore_flags"] = ignored
         results["gt_masks"] = RoIMasks.from_runs(runs)
+
+    def _load_seg_map(self, results: dict[str, Any]) -> None:
+        """Read the map of classes, or draw it from the masks where there is none.
+
+        Raises:
+            ConfigError: there is no map, and no label to draw the background with.
+        """
+        if results.get("seg_map_path") is not None:
+            super()._load_seg_map(results)
+            return
+        if self.background_label is None:
+            raise ConfigError(
+                f"with_seg=True, but {results.get('img_path', 'image')} has no seg_map_path: to draw the map of "
+                "classes from the masks give LoadRoIAnnotations background_label, such as the number of classes"
+            )
+        runs, ignored = _runs_of(results)
+        labels = np.array([one["bbox_label"] for one in results.get("instances", [])], dtype=int)
+        order = np.argsort(ignored, kind="stable")  # what is ignored in any of two cells is ignored
+        classes = np.where(ignored, self.ignore_index, labels)[order]
+        values = np.array([self.background_label, *classes], dtype=np.uint8)
+        results["gt_seg_map"] = values[runs[order].to_label_map()]
+        results["ignore_index"] = self.ignore_index
+
+
+def _runs_of(results: dict[str, Any]) -> tuple[Runs, np.ndarray]:
+    """Return the masks of all instances, and which are ignored (N,) bool.
+
+    Raises:
+        DataError: one is damaged.
+    """
+    height, width = results["ori_shape"]
+    instances = results.get("instances", [])
+    masks = [_usable(instance.get("mask")) for instance in instances]
+    ignored = [
+        bool(instance["ignore_flag"]) or mask == []
+        for instance, mask in zip(instances, masks, strict=True)
+    ]
+    try:
+        runs = segmentations_to_runs(masks, height, width)
+    except MaskError as error:
+        raise DataError(f"{results.get('img_path', 'image')}: {error}") from error
+    return runs, np.array(ignored, dtype=bool)
 
 
 def _usable(mask: Any) -> Any:

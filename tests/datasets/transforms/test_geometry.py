@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 from mmdet.datasets.transforms import LoadAnnotations
 from mmdet.registry import TRANSFORMS
+from mmdet.structures.mask import PolygonMasks
 
 from cellseg_mmdet.datasets.transforms import (
     ElasticDeformation,
+    LoadRoIAnnotations,
     RandomRotate90,
     RandomRotateScale,
 )
 from cellseg_mmdet.errors import ConfigError
+from cellseg_mmdet.masks import RoIMasks
 
 GEOMETRY = [
     dict(type="RandomRotate90"),
@@ -104,9 +107,24 @@ def test_a_seed_decides(
 def test_masks_of_another_kind_are_refused(
     from_label_map: Callable, run: Callable, config: Any
 ) -> None:
-    results = from_label_map(np.ones((9, 9), np.int32), load=LoadAnnotations)
-    with pytest.raises(TypeError, match=r"LoadRoIAnnotations\(with_mask=True\).*BitmapMasks"):
+    results = from_label_map(np.ones((9, 9), np.int32))
+    results["gt_masks"] = PolygonMasks([], 9, 9)
+    with pytest.raises(TypeError, match=r"LoadRoIAnnotations\(with_mask=True\).*PolygonMasks"):
         run(config, results)
+
+
+@pytest.mark.parametrize("config", GEOMETRY, ids=by_type)
+def test_bitmaps_of_mmdet_are_taken_over(
+    from_label_map: Callable, draw_cells: Callable, run: Callable, config: Any
+) -> None:
+    labels = draw_cells(25)
+    ours, theirs = (
+        run(config, from_label_map(labels, load=load), seed=1)
+        for load in (LoadRoIAnnotations, LoadAnnotations)
+    )
+    assert isinstance(theirs["gt_masks"], RoIMasks)
+    assert theirs["gt_masks"] == ours["gt_masks"]
+    assert np.array_equal(theirs["img"], ours["img"])
 
 
 def test_repr_is_the_call() -> None:
