@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +11,8 @@ from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from cellseg_mmdet.annotations.files import read_annotations
+from cellseg_mmdet.annotations.faults import OnError
+from cellseg_mmdet.annotations.files import AnnotationFiles, files_of, read_annotations
 from cellseg_mmdet.evaluation import scoring
 from cellseg_mmdet.evaluation.image_metric import ImageMetric, MetricOptions
 from cellseg_mmdet.postprocess import Pipeline, build_pipeline
@@ -24,7 +26,8 @@ class CellMetric(BaseMetric):
     Images are measured one by one as they come; of an image only its measurements are kept.
 
     Args:
-        ann_file: COCO json or MMDetection pickle; images are matched by file name.
+        ann_file: COCO json or MMDetection pickle; images are matched by file name. A list of files is read as one, for
+            a `ConcatDataset` of them.
         metric: one or several of ``cellseg_mmdet.evaluation.IMAGE_METRICS``: 'kaggle_map', 'pq',
             'aji', 'aji_plus', 'dice', 'iou', 'f1', 'count_error', 'coco_ap'. (Named as in mmdet's
             `CocoMetric`: a config with the key ``metrics`` is an `Evaluator` to mmengine.)
@@ -36,6 +39,8 @@ class CellMetric(BaseMetric):
             ``postprocess``.
         collect_device: 'cpu' or 'gpu', where the results of several processes come together.
         prefix: what the names of the scores begin with, instead of 'cell'.
+        on_error: what `annotations.validate` finds wrong with an entry is an error ('stop'), or left out and counted in
+            the log ('skip').
 
     Raises:
         ValueError: for an unknown metric or step or a wrong parameter, as soon as the class names
@@ -46,21 +51,23 @@ class CellMetric(BaseMetric):
 
     def __init__(
         self,
-        ann_file: str | os.PathLike[str],
+        ann_file: AnnotationFiles,
         metric: str | Sequence[str] = ("kaggle_map",),
         postprocess: Sequence[Mapping[str, Any]] | None = None,
         single_class: str | None = None,
         coco_max_dets: int = 2000,
         collect_device: str = "cpu",
         prefix: str | None = None,
+        on_error: OnError = "stop",
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        self.ann_file = os.fspath(ann_file)
+        self.ann_file = ", ".join(map(os.fspath, files_of(ann_file)))
         self.metric_names = (metric,) if isinstance(metric, str) else tuple(metric)
         self.steps = postprocess
         self.single_class = single_class
         self.coco_max_dets = coco_max_dets
-        self.records = scoring.records_by_image_id(read_annotations(ann_file), self.ann_file)
+        records = read_annotations(ann_file, on_error=on_error, tell=_warn)
+        self.records = scoring.records_by_image_id(records, self.ann_file)
         self._metrics: dict[str, ImageMetric] = {}
         self._pipeline: Pipeline | None = None
 
@@ -118,3 +125,7 @@ class CellMetric(BaseMetric):
                 "CellMetric: postprocess may end with masks that overlap; RemoveOverlaps is applied last",
                 "current",
             )
+
+
+def _warn(sentence: str) -> None:
+    print_log(sentence, "current", logging.WARNING)
