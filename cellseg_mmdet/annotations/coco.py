@@ -63,7 +63,7 @@ class CocoLayout:
         twice = _repeated(entries["annotations"])
         if twice:
             faults.notes.append(
-                f"{twice} annotations have an id that another one has; nothing here depends on these ids, but pycocotools does"
+                f"{twice} annotations have an id of another one; they are read all the same, but pycocotools would not"
             )
         return Parsed(classes, list(images.values()))
 
@@ -128,14 +128,14 @@ def _categories(
             raise faults.whole_file(f"categories, entry {number}: {error}") from None
         if key in by_id or name in by_id.values():
             raise faults.whole_file(
-                f"categories, entry {number}: id {shown(key)} and name {name!r}, of which another category has one as well"
+                f"categories, entry {number}: id {shown(key)} and name {name!r}, one of which another category has"
             )
         by_id[key] = name
     if len({type(key) for key in by_id}) > 1:
         raise faults.whole_file(
             f"categories have ids that are numbers and ids that are text: {shown(list(by_id))}; write all as numbers"
         )
-    ids = sorted(by_id)  # type: ignore[type-var]
+    ids = sorted(by_id)
     return tuple(by_id[key] for key in ids), {key: label for label, key in enumerate(ids)}
 
 
@@ -207,9 +207,7 @@ def _add_instance(
         images[image_id]["instances"].append(instance)
 
 
-def _known(
-    annotation: Mapping[str, Any], key: str, known: Collection[Identifier]
-) -> Identifier:
+def _known(annotation: Mapping[str, Any], key: str, known: Collection[Identifier]) -> Identifier:
     """Return the id that ``key`` has, which must be one of ``known``."""
     found = identifier(required(annotation, key), key)
     if found in known:

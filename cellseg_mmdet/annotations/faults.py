@@ -124,9 +124,7 @@ class Faults:
             )
         if self.left_out:
             number = sum(self.left_out.values())
-            said.append(
-                f"{self.source}: left out {number} annotations ({counted(self.left_out)})"
-            )
+            said.append(f"{self.source}: left out {number} annotations ({counted(self.left_out)})")
         return said + [f"{self.source}: {note}" for note in self.notes]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -79,8 +79,7 @@ def identifier(value: Any, name: str) -> Identifier:
         return value
     if isinstance(value, str) and value:
         return str(value)
-    if isinstance(value, Integral) and not isinstance(value, bool | np.bool_):
-        return int(value)
+    # Beyond 2 ** 53 two ids may be the same float.
     if is_number(value) and abs(value) < 2**53 and value == int(value):
         return int(value)
     raise FieldError(
@@ -115,8 +114,8 @@ def optional_text(value: Any, name: str) -> str | None:
     """
     if value is None or value == "":
         return None
-    if isinstance(value, Integral) and not isinstance(value, bool | np.bool_):
-        return str(int(value))
+    if is_number(value):
+        return str(whole(value, name))
     return text(value, name)
 
 
@@ -192,7 +191,9 @@ def names(value: Any, name: str) -> tuple[str, ...]:
     if isinstance(value, str):
         return (text(value, name),)
     if not isinstance(value, Sequence | np.ndarray) or isinstance(value, bytes):
-        raise FieldError(f"{name} are no names", f"{name} are {shown(value)}; allowed is a list of names")
+        raise FieldError(
+            f"{name} are no names", f"{name} are {shown(value)}; allowed is a list of names"
+        )
     found = tuple(text(one, f"a name of {name}") for one in value)
     twice = [one for one in found if found.count(one) > 1] if len(set(found)) < len(found) else []
     if twice:

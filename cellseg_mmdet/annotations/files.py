@@ -125,10 +125,10 @@ def read_annotations(
 def read_checked_files(path: AnnotationFiles, **options: Any) -> Checked:
     """Read one file, or several as one; options are those of `read_checked`."""
     paths = files_of(path)
-    return merged([read_checked(one, **options) for one in paths], [os.fspath(one) for one in paths])
+    return merged([read_checked(one, **options) for one in paths], paths)
 
 
-def files_of(path: AnnotationFiles) -> list[str | os.PathLike[str]]:
+def files_of(path: AnnotationFiles) -> list[str]:
     """Return one file, or several, as a list.
 
     Raises:
@@ -139,10 +139,10 @@ def files_of(path: AnnotationFiles) -> list[str | os.PathLike[str]]:
         (['a.json'], ['a.json', 'b.json'])
     """
     if isinstance(path, str | os.PathLike):
-        return [path]
+        return [os.fspath(path)]
     if not path or not all(isinstance(one, str | os.PathLike) for one in path):
         raise UsageError(f"{shown(path)} are no annotation files: give one, or a list of them")
-    return list(path)
+    return [os.fspath(one) for one in path]
 
 
 def to_records(checked: Checked) -> list[ImageRecord]:

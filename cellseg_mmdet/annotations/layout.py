@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from cellseg_mmdet.annotations.faults import FieldError, Faults
+from cellseg_mmdet.annotations.faults import Faults, FieldError
 from cellseg_mmdet.annotations.fields import identifier, optional_text, required, size_hw, text
 from cellseg_mmdet.errors import DataError, shown
 from cellseg_mmdet.registry import Registry
@@ -134,6 +134,10 @@ def image_fields(record: ImageRecord) -> dict[str, Any]:
 def with_text_counts(mask: Any) -> Any:
     """Return a mask whose counts, if it is a compressed RLE, are text."""
     # mmdet's own LoadAnnotations takes compressed counts as str only: an instance with bytes is silently ignored.
-    if isinstance(mask, dict) and isinstance(mask.get("counts"), bytes) and mask["counts"].isascii():
+    if (
+        isinstance(mask, dict)
+        and isinstance(mask.get("counts"), bytes)
+        and mask["counts"].isascii()
+    ):
         return dict(mask, counts=mask["counts"].decode("ascii"))
     return mask

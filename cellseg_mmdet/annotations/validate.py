@@ -3,11 +3,11 @@
 Data set, metric, evaluation, converters and the check of files read annotations through `read_checked`, so that a mask
 is a cell for all of them or for none:
 
-- An entry that cannot be used is a fault: a missing mask, a value of another type or range, an RLE that does not fill
-  its image. Faults end the reading, or with ``on_error='skip'`` they are left out and counted by reason.
-- An annotation with an empty box, or whose mask has no pixel in its image, is no cell: left out and counted. Polygons are
+- An entry that cannot be used is a fault: a missing mask, a value of another type or range, an RLE that does not
+  fill its image. Faults end the reading, or with ``on_error='skip'`` they are left out and counted by reason.
+- An annotation with an empty box, or whose mask has no pixel in its image, is no cell: left out, counted. Polygons are
   clipped to the image as COCO clips them; what lies outside altogether has no pixel.
-- What is to be ignored (``iscrowd``, ``ignore_flag``) stays, and is counted: no cell to score, none to learn from.
+- What is to be ignored (``iscrowd``, ``ignore_flag``) stays, and is counted: no cell to score or to learn from.
 """
 
 from __future__ import annotations
@@ -191,8 +191,8 @@ def merged(parts: list[Checked], sources: list[str]) -> Checked:
     for part, source in zip(parts, sources, strict=True):
         if set(part.classes) != set(first.classes):
             raise DataError(
-                f"{sources[0]} has the classes {first.classes}, {source} has {part.classes}: files that are read as one "
-                "have the same; write all classes into the categories of both"
+                f"{sources[0]} has the classes {first.classes}, {source} has {part.classes}: those of files that are "
+                "read as one must be the same; write all classes into the categories of both"
             )
         for image in part.images:
             if known.setdefault(image["img_path"], source) != source:
@@ -211,11 +211,7 @@ def merged(parts: list[Checked], sources: list[str]) -> Checked:
     return Checked(
         first.classes,
         images,
-        None
-        if first.masks is None
-        else [masks for part in parts for masks in part.masks or ()],
+        None if first.masks is None else [masks for part in parts for masks in part.masks or ()],
         [fault for part in parts for fault in part.faults],
         [sentence for part in parts for sentence in part.said],
     )
-
-

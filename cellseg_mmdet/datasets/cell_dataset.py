@@ -62,7 +62,10 @@ class CellDataset(BaseDetDataset):
         **kwargs: Any,
     ) -> None:
         if on_error not in get_args(OnError):
-            raise ConfigError(f"on_error is {on_error!r}; allowed are {', '.join(get_args(OnError))}")
+            raise ConfigError(
+                f"on_error is {on_error!r}; allowed are {', '.join(get_args(OnError))}"
+            )
+        self.ann_file: Any
         self.single_class = single_class
         self.on_error: OnError = on_error
         self._said: list[str] = []
@@ -70,7 +73,7 @@ class CellDataset(BaseDetDataset):
         if isinstance(metainfo.get("classes"), str) and not os.path.isfile(metainfo["classes"]):
             metainfo["classes"] = (metainfo["classes"],)  # a name alone is one class
         super().__init__(
-            ann_file=ann_file if isinstance(ann_file, str) else list(map(os.fspath, files_of(ann_file))),
+            ann_file=ann_file if isinstance(ann_file, str) else files_of(ann_file),
             metainfo=metainfo,
             data_root=data_root,
             data_prefix=dict(data_prefix or {"img": ""}),
@@ -122,8 +125,8 @@ class CellDataset(BaseDetDataset):
             )
         paths = files_of(self.ann_file)
         need_masks = self._mask_loaders() != []
-        parts = [self._read_file(os.fspath(path), need_masks=need_masks) for path in paths]
-        checked = merged(parts, list(map(os.fspath, paths)))
+        parts = [self._read_file(path, need_masks=need_masks) for path in paths]
+        checked = merged(parts, paths)
         if not checked.images:
             raise UsageError(
                 f"{self._source}: holds no image; check how the annotations were converted"
@@ -157,16 +160,17 @@ class CellDataset(BaseDetDataset):
     @property
     def _source(self) -> str:
         """What messages call the annotation file or files."""
-        return ", ".join(map(str, files_of(self.ann_file)))
+        return ", ".join(files_of(self.ann_file))
 
     def _join_prefix(self) -> None:
         """Make folders and annotation files relative to ``data_root``; mmengine's knows one file only."""
-        files = self.ann_file
-        if not isinstance(files, str):
-            self.ann_file = ""
+        files: AnnotationFiles = self.ann_file
+        if isinstance(files, str):
+            super()._join_prefix()
+            return
+        self.ann_file = ""
         super()._join_prefix()
-        if not isinstance(files, str):
-            self.ann_file = [os.path.join(self.data_root or "", path) for path in files]
+        self.ann_file = [os.path.join(self.data_root or "", path) for path in files_of(files)]
 
     def _set_classes(self, found: tuple[str, ...] | None) -> list[int]:
         """Settle ``metainfo['classes']`` and return our label of every class of the annotation file.
@@ -260,13 +264,9 @@ class CellDataset(BaseDetDataset):
 
 
 def _differs(annotated_hw: tuple[int, int], found_hw: tuple[int, int]) -> str:
-    cause = (
-        f"is annotated with (height, width) {annotated_hw}, the file has {found_hw} pixels"
-    )
+    cause = f"is annotated with (height, width) {annotated_hw}, the file has {found_hw} pixels"
     if found_hw == annotated_hw[::-1]:
-        cause += (
-            "; the sides are exchanged: annotated before its EXIF orientation was applied, or written in the wrong order"
-        )
+        cause += "; sides exchanged: annotated before its EXIF orientation was applied, or written the other way"
     return f"{cause}; convert the annotations again, or put the images there that were annotated"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,7 +60,7 @@ class CellMetric(BaseMetric):
         on_error: OnError = "stop",
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        self.ann_file = ", ".join(map(os.fspath, files_of(ann_file)))
+        self.ann_file = ", ".join(files_of(ann_file))
         self.metric_names = (metric,) if isinstance(metric, str) else tuple(metric)
         self.steps = postprocess
         self.single_class = single_class

@@ -54,9 +54,7 @@ def sizes_hw_of(
     with ThreadPoolExecutor(_THREADS) as pool:
         reading = pool.map(lambda name: _size_of(name, planes, selection), names)
         if is_many:
-            reading = iter(
-                progress_bar(reading, total=len(names), description="image sizes")  # type: ignore[assignment]
-            )
+            reading = iter(progress_bar(reading, total=len(names), description="image sizes"))
         found = list(reading)
     if is_many and any(is_new for _, is_new in found):
         _remember(names, planes)
@@ -83,7 +81,7 @@ def _size_of(
 
 
 def _stamp(name: str) -> _Stamp | None:
-    """Return what a file is known by; None for a folder, as of OME-Zarr, which does not show that a file in it changed."""
+    """Return what a file is known by; None for a folder (OME-Zarr), which does not show that a file in it changed."""
     if os.path.isdir(name):
         return None
     status = os.stat(name)
@@ -115,5 +113,8 @@ def _remember(names: Sequence[str], planes: str) -> None:
             stamp, size_hw = _known[name, planes]
             by_folder[os.path.dirname(name)][os.path.basename(name)] = (*stamp, *size_hw)
     for folder, sizes in by_folder.items():
-        with contextlib.suppress(OSError, RuntimeError), atomic_write(_kept_in(folder, planes)) as path:
+        with (
+            contextlib.suppress(OSError, RuntimeError),
+            atomic_write(_kept_in(folder, planes)) as path,
+        ):
             path.write_text(json.dumps(sizes), encoding="utf-8")

@@ -12,7 +12,7 @@ from cellseg_mmdet.errors import MaskError, shown
 from cellseg_mmdet.masks.roi_masks import RoIMasks
 from cellseg_mmdet.masks.runs import Runs
 
-# The outline of a cell is shorter in any image that can be read. pycocotools allocates 100 bytes for each of its pixels.
+# The outline of a cell is shorter in any image that can be read. pycocotools takes 100 bytes for each of its pixels.
 _MAX_OUTLINE_PX = 1_000_000
 
 
