@@ -55,8 +55,8 @@ ROOMS = {
         _rooms("masks structures"),
     ),
     "annotations": Room(
-        "annotation files: COCO, MMDetection 3.x and 2.x, csv of cells; what data set, metric and evaluation read",
-        _rooms("masks structures"),
+        "annotation files: COCO, MMDetection 3.x and 2.x, csv of cells; one validator for all who read them",
+        _rooms("masks structures images"),
     ),
     "synthetic": Room("drawing phase-contrast images and their cells", _rooms("masks")),
     "converters": Room(

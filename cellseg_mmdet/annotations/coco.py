@@ -65,7 +65,7 @@ class CocoLayout:
             faults.notes.append(
                 f"{twice} annotations have an id of another one; they are read all the same, but pycocotools would not"
             )
-        return Parsed(classes, list(images.values()))
+        return Parsed(classes, list(images.values()), tuple(label_of))
 
     def build(
         self, records: Sequence[ImageRecord], classes: Sequence[str], info: dict[str, Any]

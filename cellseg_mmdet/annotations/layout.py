@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from cellseg_mmdet.annotations.faults import Faults, FieldError
-from cellseg_mmdet.annotations.fields import identifier, optional_text, required, size_hw, text
+from cellseg_mmdet.annotations.fields import (
+    Identifier,
+    identifier,
+    optional_text,
+    required,
+    size_hw,
+    text,
+)
 from cellseg_mmdet.errors import DataError, shown
 from cellseg_mmdet.registry import Registry
 from cellseg_mmdet.structures import ImageRecord
@@ -23,10 +30,12 @@ class Parsed(NamedTuple):
             ``cell_type`` and ``group`` (None where unknown), and ``instances``: dicts with ``bbox`` (xyxy in pixels),
             ``bbox_label`` (index into the classes), ``ignore_flag`` (0 or 1), where annotated ``mask`` (a COCO RLE with
             counts of text, or polygons), and until they are validated ``entry``, what messages call them.
+        category_ids: of the classes, where a file has such; COCO results refer to them.
     """
 
     classes: tuple[str, ...]
     images: list[dict[str, Any]]
+    category_ids: tuple[Identifier, ...] = ()
 
 
 class Layout(Protocol):

@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from cellseg_mmdet.annotations.faults import Fault, Faults, OnError
+from cellseg_mmdet.annotations.fields import Identifier
 from cellseg_mmdet.annotations.layout import Parsed, layout_of
 from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.masks import Runs
@@ -42,6 +43,7 @@ class Checked:
         masks: of the instances of each image that have one; None where they were not asked for.
         faults: the entries that were left out.
         said: sentences for the log: what was left out, what is odd.
+        category_ids: as `Parsed` has them.
     """
 
     classes: tuple[str, ...]
@@ -49,6 +51,7 @@ class Checked:
     masks: list[Runs] | None
     faults: list[Fault]
     said: list[str]
+    category_ids: tuple[Identifier, ...] = ()
 
 
 def read_checked(
@@ -93,6 +96,7 @@ def read_checked(
         masks if keep_masks else None,  # type: ignore[arg-type]
         faults.found,
         faults.settle(on_error),
+        parsed.category_ids,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -17,11 +16,11 @@ from mmengine.logging import print_log
 from cellseg_mmdet.annotations import layout_of
 from cellseg_mmdet.annotations.faults import Faults, OnError
 from cellseg_mmdet.annotations.files import AnnotationFiles, files_of
+from cellseg_mmdet.annotations.image_files import missing_files, of_their_size
 from cellseg_mmdet.annotations.validate import Checked, merged, read_checked, unused_classes
 from cellseg_mmdet.datasets.sources import from_folder
 from cellseg_mmdet.datasets.transforms import LoadCellImage, LoadRoIAnnotations
-from cellseg_mmdet.errors import ConfigError, ImageError, UsageError
-from cellseg_mmdet.images import sizes_hw_of
+from cellseg_mmdet.errors import ConfigError, UsageError
 
 
 @DATASETS.register_module()
@@ -201,15 +200,7 @@ class CellDataset(BaseDetDataset):
         return [order[name] for name in found]
 
     def _check_image_files(self, images: list[dict[str, Any]]) -> None:
-        by_folder: dict[str, list[str]] = defaultdict(list)
-        for image in images:
-            folder, name = os.path.split(image["img_path"])
-            by_folder[folder].append(name)
-        missing = []
-        for folder, names in by_folder.items():
-            # One listing per folder: a stat per image takes minutes on a network drive.
-            present = set(os.listdir(folder or ".")) if os.path.isdir(folder or ".") else set()
-            missing += [os.path.join(folder, name) for name in names if name not in present]
+        missing = missing_files(images)
         if missing:
             first = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
             raise FileNotFoundError(
@@ -226,18 +217,7 @@ class CellDataset(BaseDetDataset):
         """
         loader = next((s for s in self.pipeline.transforms if isinstance(s, LoadCellImage)), None)
         faults = Faults(self._source)
-        kept = []
-        paths = [image["img_path"] for image in images]
-        sizes = sizes_hw_of(paths, None if loader is None else loader.selection)
-        for image, found in zip(images, sizes, strict=True):
-            annotated = image["height"], image["width"]
-            name = f"image {os.path.basename(image['img_path'])}"
-            if isinstance(found, ImageError):
-                faults.add(name, "image file that cannot be read", str(found))
-            elif found != annotated:
-                faults.add(name, "image file of another size", _differs(annotated, found))
-            else:
-                kept.append(image)
+        kept = of_their_size(images, faults, None if loader is None else loader.selection)
         for sentence in faults.settle(self.on_error):
             print_log(sentence, "current", logging.WARNING)
         return kept
@@ -261,13 +241,6 @@ class CellDataset(BaseDetDataset):
                     "LoadAnnotations(poly2mask=False) would silently ignore; use LoadRoIAnnotations, or set "
                     "poly2mask=True"
                 )
-
-
-def _differs(annotated_hw: tuple[int, int], found_hw: tuple[int, int]) -> str:
-    cause = f"is annotated with (height, width) {annotated_hw}, the file has {found_hw} pixels"
-    if found_hw == annotated_hw[::-1]:
-        cause += "; sides exchanged: annotated before its EXIF orientation was applied, or written the other way"
-    return f"{cause}; convert the annotations again, or put the images there that were annotated"
 
 
 def _counts(image: dict[str, Any]) -> bool:
