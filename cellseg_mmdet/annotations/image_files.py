@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from cellseg_mmdet.annotations.faults import Faults
+from cellseg_mmdet.annotations.faults import Fault, Faults
+from cellseg_mmdet.annotations.validate import read_checked, unused_classes
 from cellseg_mmdet.images import ImageError, PlaneSelection, sizes_hw_of
 
 
@@ -56,3 +57,32 @@ def _differs(annotated_hw: tuple[int, int], found_hw: tuple[int, int]) -> str:
     if found_hw == annotated_hw[::-1]:
         cause += "; sides exchanged: annotated before its EXIF orientation was applied, or written the other way"
     return f"{cause}; convert the annotations again, or put the images there that were annotated"
+
+
+def check_annotations(
+    path: str | os.PathLike[str], images_dir: str | os.PathLike[str]
+) -> tuple[list[Fault], list[str]]:
+    """Return every fault of an annotation file and of its images, and sentences about what is odd but no fault.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        NotADirectoryError: there is no such folder of images.
+        DataError: it is damaged, or of no layout that is known.
+    """
+    if not os.path.isdir(images_dir):
+        raise NotADirectoryError(f"image folder {images_dir} does not exist")
+    checked = read_checked(path, on_error="skip", keep_masks=False)
+    images = [
+        dict(image, img_path=os.path.join(images_dir, image["img_path"]))
+        for image in checked.images
+    ]
+    faults = Faults(os.fspath(path))
+    absent = set(missing_files(images))
+    for name in sorted(absent):
+        faults.add(f"image {name}", "image file missing", "there is no such file")
+    of_their_size([image for image in images if image["img_path"] not in absent], faults)
+    left_out = [sentence for sentence in checked.said if "that cannot be used (" not in sentence]
+    unused = unused_classes(checked.classes, checked.images)
+    if unused:
+        left_out.append(f"{path}: no instance is of the class {', '.join(unused)}")
+    return checked.faults + faults.found, left_out

@@ -77,7 +77,8 @@ def read_checked(
         DataError: it is damaged or of no layout that is known.
 
     Example:
-        >>> from cellseg_mmdet import ImageRecord, Runs, write_annotations
+        >>> from cellseg_mmdet import ImageRecord, Runs
+        >>> from cellseg_mmdet.annotations import write_annotations
         >>> masks = Runs.from_label_map(np.array([[1, 1, 0, 2]]))
         >>> write_annotations("a.json", [ImageRecord("a.png", 1, 4, masks, ("cort", "cort"))])
         >>> checked = read_checked("a.json")
