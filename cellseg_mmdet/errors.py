@@ -97,6 +97,16 @@ def needs(extra: str) -> Iterator[None]:
         ) from error
 
 
+def shortened(text: str, length: int) -> str:
+    """Return the beginning of a text, of ``length`` characters at most.
+
+    Example:
+        >>> shortened("a long text", 9), shortened("short", 9)
+        ('a long...', 'short')
+    """
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
 def shown(value: Any) -> str:
     """Return what a value of a file looks like and its kind, in less than 100 characters whatever it is.
 
@@ -113,4 +123,4 @@ def shown(value: Any) -> str:
         text = " ".join(_REPR.repr(value).split())
     except (ValueError, RecursionError):  # a number of more digits than Python writes, say
         return f"a {kind} that cannot be shown"
-    return f"{text if len(text) <= _LONGEST else text[: _LONGEST - 3] + '...'} ({kind})"
+    return f"{shortened(text, _LONGEST)} ({kind})"

@@ -8,8 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cellseg_mmdet.annotations.faults import Faults, FieldError
-from cellseg_mmdet.annotations.fields import Identifier, box, flag, identifier, required, text
+from cellseg_mmdet.annotations.faults import Faults
 from cellseg_mmdet.annotations.layout import (
     LAYOUTS,
     Parsed,
@@ -21,6 +20,7 @@ from cellseg_mmdet.annotations.layout import (
     with_text_counts,
 )
 from cellseg_mmdet.errors import shown
+from cellseg_mmdet.fields import FieldError, Identifier, box, flag, identifier, required, text
 from cellseg_mmdet.fileio import load_json
 from cellseg_mmdet.masks.boxes import to_xywh
 from cellseg_mmdet.structures import ImageRecord

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from cellseg_mmdet.errors import DataError
+from cellseg_mmdet.errors import DataError, shortened
+from cellseg_mmdet.fields import FieldError
 
 OnError = Literal["stop", "skip"]
 
 _NUM_SHOWN = 4
 _LONGEST = 320
+_LONGEST_TEXT = 1600
 
 
 @dataclass(frozen=True)
@@ -34,20 +36,7 @@ class Fault:
 
     def __str__(self) -> str:
         image = f" of {self.image}" if self.image and self.image not in self.entry else ""
-        text = f"{self.entry}{image}: {self.cause}"
-        return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
-
-
-class FieldError(DataError):
-    """A value that cannot be used; becomes a `Fault` where it is known whose it is.
-
-    Attributes:
-        reason: as that of a `Fault`.
-    """
-
-    def __init__(self, reason: str, cause: str) -> None:
-        super().__init__(cause)
-        self.reason = reason
+        return shortened(f"{self.entry}{image}: {self.cause}", _LONGEST)
 
 
 class AnnotationError(DataError):
@@ -70,8 +59,8 @@ class AnnotationError(DataError):
                 lines
             )
         super().__init__(
-            f"{text}\nMend the file; or leave such entries out: --on-error skip of cellseg convert and evaluate, "
-            "on_error='skip' of the data set and the metric in a config"
+            f"{shortened(text, _LONGEST_TEXT)}\nMend the file; or leave such entries out: --on-error skip of "
+            "cellseg convert and evaluate, on_error='skip' of the data set and the metric in a config"
         )
 
 

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from cellseg_mmdet.annotations.faults import Faults, FieldError
-from cellseg_mmdet.annotations.fields import (
+from cellseg_mmdet.annotations.faults import Faults
+from cellseg_mmdet.errors import DataError, shown
+from cellseg_mmdet.fields import (
+    FieldError,
     Identifier,
     identifier,
     optional_text,
@@ -16,7 +18,6 @@ from cellseg_mmdet.annotations.fields import (
     size_hw,
     text,
 )
-from cellseg_mmdet.errors import DataError, shown
 from cellseg_mmdet.registry import Registry
 from cellseg_mmdet.structures import ImageRecord
 

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cellseg_mmdet.annotations.faults import Faults, FieldError
-from cellseg_mmdet.annotations.fields import box, flag, identifier, names, required, whole
+from cellseg_mmdet.annotations.faults import Faults
 from cellseg_mmdet.annotations.layout import (
     LAYOUTS,
     Parsed,
@@ -20,6 +19,7 @@ from cellseg_mmdet.annotations.layout import (
     with_text_counts,
 )
 from cellseg_mmdet.errors import shown
+from cellseg_mmdet.fields import FieldError, box, flag, identifier, names, required, whole
 from cellseg_mmdet.safe_pickle import load_pickle
 from cellseg_mmdet.structures import ImageRecord
 

@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from cellseg_mmdet.annotations.faults import Fault, Faults, OnError
-from cellseg_mmdet.annotations.fields import Identifier
 from cellseg_mmdet.annotations.layout import Parsed, layout_of
-from cellseg_mmdet.errors import DataError
+from cellseg_mmdet.errors import DataError, shown
+from cellseg_mmdet.fields import Identifier
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.masks.parsing import parse_masks
 from cellseg_mmdet.masks.polygons import segmentations_to_runs
@@ -147,13 +149,29 @@ def _masked(
             faults.add(instances[number]["entry"], "mask too large", cause, image["img_path"])
         elif not has_pixel:
             faults.left_out[NO_PIXEL] += 1
-    usable = has_pixels & ~too_large
+    apart = _apart([instances[number]["bbox"] for number in readable], boxes) & has_pixels
+    for index in np.flatnonzero(apart & ~too_large).tolist():
+        instance, (x1, y1, x2, y2) = instances[readable[index]], boxes[index].tolist()
+        cause = f"its box {shown(instance['bbox'])} is not where its mask is, in x {x1} to {x2} and y {y1} to {y2}"
+        faults.add(instance["entry"], "box apart from its mask", cause, image["img_path"])
+    usable = has_pixels & ~too_large & ~apart
     if not usable.all():
         dropped |= {number for number, use in zip(readable, usable, strict=True) if not use}
         masks = masks[usable]
     if dropped:
         instances = [one for number, one in enumerate(instances) if number not in dropped]
     return instances, masks
+
+
+def _apart(given: list[list[float]], boxes: np.ndarray) -> np.ndarray:
+    """Return whether the boxes of annotations and those of their masks, (N, 4) xyxy, have no point in common."""
+    found = np.array(given, dtype=np.float64).reshape(-1, 4)
+    return (
+        (found[:, 0] > boxes[:, 2])
+        | (found[:, 1] > boxes[:, 3])
+        | (found[:, 2] < boxes[:, 0])
+        | (found[:, 3] < boxes[:, 1])
+    )
 
 
 def _note(parsed: Parsed, faults: Faults, number: int) -> None:

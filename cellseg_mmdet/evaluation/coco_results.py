@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cellseg_mmdet.annotations.faults import Faults, FieldError, OnError
-from cellseg_mmdet.annotations.fields import Identifier, box, identifier, is_number, required
+from cellseg_mmdet.annotations.faults import Faults, OnError
 from cellseg_mmdet.annotations.layout import as_object, with_text_counts
 from cellseg_mmdet.annotations.validate import Checked, read_checked
 from cellseg_mmdet.errors import shown
+from cellseg_mmdet.fields import FieldError, Identifier, box, identifier, is_number, required
 from cellseg_mmdet.masks.parsing import parse_masks
 from cellseg_mmdet.masks.polygons import segmentations_to_runs
 from cellseg_mmdet.structures import ImagePrediction

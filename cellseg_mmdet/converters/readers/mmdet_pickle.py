@@ -15,7 +15,7 @@ from cellseg_mmdet.converters.cleaning import Cleaning
 from cellseg_mmdet.converters.pipeline import Converted, Row, convert_images, finish_image
 from cellseg_mmdet.converters.reader import READERS, shared_options
 from cellseg_mmdet.converters.rejects import OnError, Rejected
-from cellseg_mmdet.errors import DataError, UsageError
+from cellseg_mmdet.errors import DataError, UsageError, shown
 
 
 def read_mmdet_v2(
@@ -39,17 +39,34 @@ def read_mmdet_v2(
         DataError: if the file has another layout.
         DataSetError: for images that cannot be used, unless ``on_error`` is 'skip'.
     """
-    entries = load_mmdet_v2(path)
+    entries, twice = _each_once(load_mmdet_v2(path), str(path))
     convert = partial(
         _convert_entry, source=str(path), classes=tuple(classes), cleaning=cleaning or Cleaning()
     )
-    return convert_images(convert, entries, on_error=on_error, workers=workers)
+    return convert_images(convert, entries, rejected=twice, on_error=on_error, workers=workers)
+
+
+def _each_once(
+    entries: Sequence[dict[str, Any]], source: str
+) -> tuple[list[dict[str, Any]], list[Rejected]]:
+    """Return the entries without those of an image that an earlier one is of, and these."""
+    first: dict[str, int] = {}
+    kept, twice = [], []
+    for number, entry in enumerate(entries, start=1):
+        name = entry.get("filename")
+        if isinstance(name, str) and first.setdefault(name, number) != number:
+            cause = f"entry {number} is of the same image as entry {first[name]}"
+            twice.append(Rejected(source, None, Path(name).stem, cause))
+        else:
+            kept.append(entry)
+    return kept, twice
 
 
 def _convert_entry(
     entry: dict[str, Any], *, source: str, classes: tuple[str, ...], cleaning: Cleaning
 ) -> Converted:
-    image_id = Path(str(entry.get("filename", ""))).stem
+    name = entry.get("filename")
+    image_id = Path(name).stem if isinstance(name, str) else shown(name)
     try:
         record = parse_mmdet_v2(entry, classes)
     except DataError as error:

@@ -1,4 +1,4 @@
-"""Values of annotation files: of which type and range they have to be, whatever the layout.
+"""Values of files of annotations and predictions: of which type and range they have to be, whatever the layout.
 
 Numbers may be those of numpy, as pickles hold them; a whole number may be written as ``100.0``. Text is never read as
 a number, nor true or false as 1 or 0 where a number is asked for.
@@ -13,18 +13,35 @@ from typing import Any
 
 import numpy as np
 
-from cellseg_mmdet.annotations.faults import FieldError
-from cellseg_mmdet.errors import shown
+from cellseg_mmdet.errors import DataError, shown
 
 # Counts of COCO RLEs are of 32 bits, in the tools of others if not in ours.
 MAX_PIXELS = 2**31
 # Of boxes, which reach beyond the image now and then: float32 still tells pixels apart by the thousand.
 _MAX_COORDINATE = 2.0**31
-_LONGEST_TEXT = 4096
+_LONGEST_TEXT = 1000
 # Halves of characters cannot be written to any file, nor can names of files hold what controls a terminal.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
+_MAX_ID = 2**63
+
 Identifier = int | str
+
+
+class FieldError(DataError):
+    """A value that cannot be used; who reads the file says whose it is.
+
+    Attributes:
+        reason: what kind of fault it is, in a few words; faults are counted by it.
+    """
+
+    def __init__(self, reason: str, cause: str) -> None:
+        super().__init__(cause)
+        self.reason, self.cause = reason, cause
+
+    def __reduce__(self) -> tuple[type[FieldError], tuple[str, str]]:
+        # Exceptions come back from worker processes by their arguments.
+        return type(self), (self.reason, self.cause)
 
 
 def required(entry: Mapping[str, Any], key: str) -> Any:
@@ -51,7 +68,7 @@ def whole(value: Any, name: str, *, low: int = 0, high: int = 2**63 - 1) -> int:
         >>> whole("100", "height", low=1)
         Traceback (most recent call last):
         ...
-        cellseg_mmdet.annotations.faults.FieldError: height is '100' (text); it must be a whole number from 1
+        cellseg_mmdet.fields.FieldError: height is '100' (text); it must be a whole number from 1
     """
     if type(value) is int and low <= value <= high:
         return value
@@ -75,10 +92,10 @@ def identifier(value: Any, name: str) -> Identifier:
     Raises:
         FieldError: it is neither.
     """
-    if type(value) is int:
+    if type(value) is int and -_MAX_ID <= value < _MAX_ID:
         return value
-    if isinstance(value, str) and value:
-        return str(value)
+    if isinstance(value, str):
+        return text(value, name)
     # Beyond 2 ** 53 two ids may be the same float.
     if is_number(value) and abs(value) < 2**53 and value == int(value):
         return int(value)
@@ -190,7 +207,9 @@ def names(value: Any, name: str) -> tuple[str, ...]:
     """
     if isinstance(value, str):
         return (text(value, name),)
-    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, bytes):
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if not isinstance(value, list | tuple):
         raise FieldError(
             f"{name} are no names", f"{name} are {shown(value)}; allowed is a list of names"
         )
