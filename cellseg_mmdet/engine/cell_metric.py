@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 
 from cellseg_mmdet.annotations.faults import OnError
 from cellseg_mmdet.annotations.files import AnnotationFiles, files_of, read_annotations
+from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.evaluation import scoring
 from cellseg_mmdet.evaluation.image_metric import ImageMetric, MetricOptions
 from cellseg_mmdet.postprocess import Pipeline, build_pipeline
@@ -90,6 +91,7 @@ class CellMetric(BaseMetric):
             self._build()
         for sample in data_samples:
             prediction = from_dump_entry(sample)
+            self._check_annotated(prediction.image_id)
             self.results.append(
                 scoring.measure_image(
                     prediction, self.records, self._metrics, self._pipeline, self.ann_file
@@ -104,6 +106,15 @@ class CellMetric(BaseMetric):
                 "current",
             )
         return scoring.summarise_all(results, self._metrics)
+
+    def _check_annotated(self, image_id: str) -> None:
+        if image_id not in self.records:
+            known = ", ".join(sorted(self.records)[:3])
+            raise DataError(
+                f"image {image_id!r} is not in {self.ann_file}; its {len(self.records)} are {known}, ... Where the "
+                "data set joins several annotation files (ConcatDataset, or a list), give CellMetric all of them: "
+                "ann_file=['a.json', 'b.json']"
+            )
 
     def _build(self) -> None:
         classes = (self._dataset_meta or {}).get("classes")

@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cellseg_mmdet.annotations import read_annotations
+from cellseg_mmdet.annotations.files import to_records
 from cellseg_mmdet.annotations.mmdet_v2 import load_mmdet_v2, parse_mmdet_v2
+from cellseg_mmdet.annotations.validate import Checked, read_checked
 from cellseg_mmdet.converters.cleaning import Cleaning
 from cellseg_mmdet.converters.pipeline import Converted, Row, convert_images, finish_image
 from cellseg_mmdet.converters.reader import READERS, shared_options
@@ -76,6 +77,14 @@ def _convert_entry(
     )
 
 
+def rejected_of(checked: Checked, source: str) -> list[Rejected]:
+    """Return the entries of an annotation file that were left out, as rows of rejected.csv."""
+    return [
+        Rejected(source, None, Path(fault.image).stem, f"{fault.entry}: {fault.cause}")
+        for fault in checked.faults
+    ]
+
+
 @READERS.register("mmdet-pickle")
 class MMDetPickleReader:
     """Convert between annotation layouts: mmdet 2.x lists (--from-v2), MMDetection 3.x pickles and COCO json."""
@@ -104,6 +113,9 @@ class MMDetPickleReader:
                 "--clean needs --from-v2: the other layouts are cleaned when they are made from raw data"
             )
         else:
-            converted = Converted(records=read_annotations(args.annotations))
+            checked = read_checked(args.annotations, on_error=args.on_error)
+            print(*checked.said, sep="\n", end="\n" if checked.said else "")
+            converted = Converted(to_records(checked), rejected_of(checked, args.annotations))
+            converted.categories = checked.classes
         converted.source = args.annotations
         return converted

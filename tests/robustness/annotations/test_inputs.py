@@ -1,7 +1,7 @@
 """Malformed inputs end in an error that names them, or are accepted for a reason that stands here.
 
-All single faults, more than 5,000, are read by the test that is marked slow, every 17th of them in the fast tests. `make fuzz`
-reads inputs with random faults for CELLSEG_FUZZ_SECONDS.
+All single faults, more than 5,000, are read by the test that is marked slow, every 17th of them in the fast tests.
+`make fuzz` reads inputs with random faults for CELLSEG_FUZZ_SECONDS.
 """
 
 from __future__ import annotations
@@ -39,16 +39,22 @@ FEWER_POINTS = "empty list|list|flat polygon|tuple|twice"
 ACCEPTED: dict[tuple[str, str, str], str] = {
     ("coco|livecell", "info.*", NOT_READ): "what is not read cannot be wrong",
     ("coco|livecell", r"annotations\.0\.(id|area)", NOT_READ): "is not read",
-    ("livecell", r"(images\.0\.cell_type|categories.*|annotations\.0\.(bbox|category_id).*)", NOT_READ): (
+    (
+        "livecell",
+        r"(images\.0\.cell_type|categories.*|annotations\.0\.(bbox|category_id).*)",
+        NOT_READ,
+    ): (
         "is not read: the name of the image says the cell line, all cells are of one class, boxes are the masks'"
     ),
     ("mmdet_v2", r"0\.ann\.bboxes", NOT_READ): "is not read: boxes are those of the masks",
     ("coco", r"images\.0\.cell_type|images\.0\.group", f"null|empty text|missing|{WHOLE}|{TEXT}"): (
         "may be missing; a number is taken as the text of it"
     ),
-    ("coco", r"(images|categories)\.0\.id|annotations\.0\.(image|category)_id", "one|whole float"): (
-        "is the value that stood there, or 2.0, the other image"
-    ),
+    (
+        "coco",
+        r"(images|categories)\.0\.id|annotations\.0\.(image|category)_id",
+        "one|whole float",
+    ): ("is the value that stood there, or 2.0, the other image"),
     ("livecell", r"images\.0\.id|annotations\.0\.image_id", "one|whole float"): "as for COCO",
     ("livecell", r"images\.0", "twice"): "LIVECell lists images twice: a finding",
     ("livecell", "annotations", "empty list|empty object"): "images without cells",
@@ -72,7 +78,11 @@ ACCEPTED: dict[tuple[str, str, str], str] = {
     ),
     ("dump", r"0\.pred_instances\.masks\.0", "RLE of nothing"): "a found cell without a pixel",
     ("dump", r"0\.pred_instances\.(masks|bboxes)", "RLE in a list|two points"): "a list of one",
-    ("dump|results", r".*counts\.0", "zero|missing|twice"): "is the same mask, or a zero more or less at its begin",
+    (
+        "dump|results",
+        r".*counts\.0",
+        "zero|missing|twice",
+    ): "is the same mask, or a zero more or less at its begin",
     ("dump", r"0\.ori_shape\.0", "twice"): "what follows height and width is not looked at",
     ("dump", r"0\.img_path", TEXT): "another image",
     ("dump|results|livecell", "the whole file", "empty list"): "no image, no result",
@@ -80,9 +90,11 @@ ACCEPTED: dict[tuple[str, str, str], str] = {
         "fewer than three points cover nothing; the same polygon twice covers the same"
     ),
     ("mmdet_v2", r"0\.ann\.masks(\.0\.0)?", f"RLE in a list|{FEWER_POINTS}"): "as for mmdet 3.x",
-    ("coco|livecell|mmdet|mmdet_v2", r".*\.0\.0(\.0)?", f"true|fraction|0-dim.*|numpy bool|{WHOLE}"): (
-        "another coordinate; among numbers numpy takes true for 1"
-    ),
+    (
+        "coco|livecell|mmdet|mmdet_v2",
+        r".*\.0\.0(\.0)?",
+        f"true|fraction|0-dim.*|numpy bool|{WHOLE}",
+    ): ("another coordinate; among numbers numpy takes true for 1"),
     ("coco|livecell", r".*\.iscrowd", "null|true|zero|one|missing"): "a flag; a crowd is no cell",
     ("mmdet", r".*\.ignore_flag", "null|true|zero|one|numpy bool|missing"): "a flag",
     ("mmdet_v2", r"0\.filename", TEXT): "another image",
@@ -167,8 +179,9 @@ def test_random_faults(tmp_path: Path) -> None:
 
 
 @pytest.mark.fuzz
+@pytest.mark.skipif("CELLSEG_FUZZ_SECONDS" not in os.environ, reason="make fuzz runs it")
 def test_random_faults_for_long(tmp_path: Path) -> None:
-    seconds = float(os.environ.get("CELLSEG_FUZZ_SECONDS", "600"))
+    seconds = float(os.environ["CELLSEG_FUZZ_SECONDS"])
     first = int(os.environ.get("CELLSEG_FUZZ_SEED", str(time.time_ns() // 10**9)))
     end = time.monotonic() + seconds
     number = 0
