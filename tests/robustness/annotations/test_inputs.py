@@ -1,6 +1,6 @@
 """Malformed inputs end in an error that names them, or are accepted for a reason that stands here.
 
-All single faults, more than 5,000, are read by the test that is marked slow, every 17th of them in the fast tests.
+All single faults, more than 5,000, are read by the test that is marked slow, every 41st of them in the fast tests.
 `make fuzz` reads inputs with random faults for CELLSEG_FUZZ_SECONDS.
 """
 
@@ -156,8 +156,8 @@ def assert_all_taken(inputs: Iterable[Input], folder: Path) -> int:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_some_single_faults(kind: str, tmp_path: Path) -> None:
-    some = [one for number, one in enumerate(faults_of(kind)) if number % 17 == 3]
-    assert assert_all_taken(some, tmp_path) > 2
+    some = [one for number, one in enumerate(faults_of(kind)) if number % 41 == 3]
+    assert assert_all_taken(some, tmp_path)
 
 
 @pytest.mark.slow
@@ -175,7 +175,7 @@ def test_valid_files_are_taken(tmp_path: Path) -> None:
 
 
 def test_random_faults(tmp_path: Path) -> None:
-    assert_all_taken(map(random_input, range(150)), tmp_path)
+    assert_all_taken(map(random_input, range(100)), tmp_path)
 
 
 @pytest.mark.fuzz
