@@ -53,7 +53,7 @@ class CocoLayout:
                 f"no {listed(missing)}; a COCO annotation file has the lists {', '.join(_PARTS)}"
             )
         entries = {part: entries_of(found[part], part, faults) for part in _PARTS}
-        classes, label_of = _categories(entries["categories"], faults)
+        classes, label_of = categories_of(entries["categories"], faults)
         images, refused = _images(entries["images"], faults)
         for number, annotation in enumerate(entries["annotations"], start=1):
             try:
@@ -114,10 +114,14 @@ class CocoLayout:
         path.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
 
 
-def _categories(
+def categories_of(
     entries: list[Any], faults: Faults
 ) -> tuple[tuple[str, ...], dict[Identifier, int]]:
-    """Return the class names in order of their ids, and the label of each id."""
+    """Return the class names in order of their ids, and the label of each id.
+
+    Raises:
+        DataError: an entry cannot be used, or two share an id or a name.
+    """
     by_id: dict[Identifier, str] = {}
     for number, entry in enumerate(entries, start=1):
         try:

@@ -16,11 +16,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cellseg_mmdet.annotations.coco import categories_of
 from cellseg_mmdet.annotations.faults import Faults, OnError
-from cellseg_mmdet.annotations.layout import as_object, with_text_counts
-from cellseg_mmdet.annotations.validate import Checked, read_checked
+from cellseg_mmdet.annotations.layout import as_object, entries_of, image_of, with_text_counts
+from cellseg_mmdet.annotations.validate import Checked
 from cellseg_mmdet.errors import shown
-from cellseg_mmdet.fields import FieldError, Identifier, box, identifier, is_number, required
+from cellseg_mmdet.fields import (
+    FieldError,
+    Identifier,
+    box,
+    identifier,
+    is_number,
+    optional_text,
+    required,
+)
+from cellseg_mmdet.fileio import load_json
 from cellseg_mmdet.masks.parsing import parse_masks
 from cellseg_mmdet.masks.polygons import segmentations_to_runs
 from cellseg_mmdet.structures import ImagePrediction
@@ -30,10 +40,11 @@ IMAGES_FILE = "images.json"
 
 
 class ImageEntry(NamedTuple):
-    """An image that results refer to: its path in its file, and (height, width) in pixels."""
+    """An image that results refer to: its path in its file, (height, width) in pixels, and the name that it goes by."""
 
     path: str
     size_hw: tuple[int, int]
+    name: str
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,7 @@ class CocoIndex:
     def of(cls, checked: Checked, source: str) -> CocoIndex:
         """Return what the ids of an annotation file mean."""
         images = {
-            image["img_id"]: ImageEntry(image["img_path"], (image["height"], image["width"]))
+            image["img_id"]: _entry_of(image, Path(image["img_path"]).stem)
             for image in checked.images
         }
         return cls(source, images, checked.category_ids, checked.classes)
@@ -79,9 +90,39 @@ def index_beside(path: str | os.PathLike[str]) -> CocoIndex | None:
         DataError: it is damaged.
     """
     beside = Path(path).parent / IMAGES_FILE
-    if not beside.is_file():
-        return None
-    return CocoIndex.of(read_checked(beside, need_masks=False, keep_masks=False), str(beside))
+    return _read_index(beside) if beside.is_file() else None
+
+
+def _read_index(path: Path) -> CocoIndex:
+    faults = Faults(str(path))
+    content = load_json(path)
+    parts = [
+        entries_of(content.get(part) if isinstance(content, dict) else None, part, faults)
+        for part in ("images", "categories")
+    ]
+    classes, label_of = categories_of(parts[1], faults)
+    images: dict[Identifier, ImageEntry] = {}
+    names: set[str] = set()
+    for number, entry in enumerate(parts[0], start=1):
+        with faults.of(f"images, entry {number}"):
+            image = as_object(entry)
+            key = identifier(required(image, "id"), "id")
+            found = image_of(image, "file_name")
+            # Our own writer's; without it the file's name is all there is.
+            name = optional_text(image.get("name"), "name") or Path(found["img_path"]).stem
+            if key in images or name in names:
+                raise FieldError(
+                    "image listed twice",
+                    f"another image has the id {shown(key)} or the name {shown(name)} as well",
+                )
+            images[key] = _entry_of(found, name)
+            names.add(name)
+    faults.settle("stop")
+    return CocoIndex(str(path), images, list(label_of), classes)
+
+
+def _entry_of(image: Mapping[str, Any], name: str) -> ImageEntry:
+    return ImageEntry(image["img_path"], (image["height"], image["width"]), name)
 
 
 def parse_results(content: Sequence[Any], faults: Faults) -> dict[Identifier, list[Result]]:
@@ -112,7 +153,7 @@ def to_predictions(
         DataError: the ids are numbers and there is no index.
     """
     index = index or _index_of_names(results, faults)
-    named = {Path(image.path).stem: key for key, image in index.images.items()}
+    named = {image.name: key for key, image in index.images.items()}
     label_of = {key: label for label, key in enumerate(index.categories)}
     of_image: dict[Identifier, list[Result]] = {key: [] for key in index.images}
     for image_id, rows in results.items():
@@ -167,7 +208,7 @@ def _index_of_names(results: Mapping[Identifier, Sequence[Result]], faults: Faul
                 f"image_id {shown(image_id)} does not say which image that is, and of which size: put the file of "
                 f"the images as {IMAGES_FILE} beside it, or compare it with COCO annotations that have this id"
             )
-        images[image_id] = ImageEntry(f"{image_id}.png", sizes.pop())
+        images[image_id] = ImageEntry(f"{image_id}.png", sizes.pop(), image_id)
     categories = sorted({row.category for rows in results.values() for row in rows}, key=str)
     return CocoIndex(faults.source, images, categories, tuple(map(str, categories)))
 
@@ -198,7 +239,7 @@ def _prediction(
         if row.box_xyxy is not None:
             boxes[number] = row.box_xyxy
     return ImagePrediction(
-        image_id=Path(image.path).stem,
+        image_id=image.name,
         img_path=image.path,
         img_id=key,
         height=height,

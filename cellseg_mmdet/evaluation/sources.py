@@ -280,7 +280,9 @@ def as_records(
             )
         else:
             categories = tuple(classes[label] for label in cells.labels.tolist())
-        name = found.img_path or f"{found.image_id}.png"
+        # Planes of a stack share its path: what names a record has to be told apart.
+        is_named = Path(found.img_path).stem == found.image_id
+        name = found.img_path if is_named else f"{found.image_id}.png"
         records.append(ImageRecord(name, found.height, found.width, cells.masks, categories))
     return records
 
@@ -310,7 +312,7 @@ def _sizes_of(records: Sequence[ImageRecord], path: PathLike) -> SizesHW:
 
 
 def _sizes_in(index: CocoIndex) -> SizesHW:
-    return {Path(image.path).stem: image.size_hw for image in index.images.values()}
+    return {image.name: image.size_hw for image in index.images.values()}
 
 
 def _begins_list(path: PathLike) -> bool:

@@ -89,7 +89,8 @@ class CocoWriter(Writer):
     """``predictions.json``, COCO results, and ``images.json``, the COCO data set that they refer to.
 
     The data set has no annotations, so ``COCO('images.json').loadRes('predictions.json')`` works. Images have the id
-    of their prediction, or without one their number in the order in which they come.
+    of their prediction, or without one their number in the order in which they come; beside their file's name, which
+    planes of a stack share, stands the ``name`` that their results go by.
     """
 
     def open(self, out_dir: str | os.PathLike[str], classes: Sequence[str]) -> None:
@@ -114,6 +115,7 @@ class CocoWriter(Writer):
             {
                 "id": prediction.img_id,
                 "file_name": prediction.img_path or prediction.image_id,
+                "name": prediction.image_id,
                 "height": prediction.height,
                 "width": prediction.width,
             }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,33 @@ def test_results_may_name_their_images() -> None:
     Path("named.json").write_text(json.dumps(rows))
     for truth in ("val.json", "png"):
         assert evaluate_files("named.json", truth).overall["kaggle_map"] == 1
+
+
+def test_planes_of_a_stack_are_told_apart_by_their_names() -> None:
+    writer = WRITERS.get("coco")()
+    writer.open("stack", CLASSES)
+    for number, plane in enumerate(("s_z0", "s_z1"), start=1):
+        one = replace(prediction("a", number), image_id=plane, img_path="plate/s.tif")
+        writer.add(one, np.zeros((2, 4, 3), np.uint8))
+    writer.close()
+    assert [p.image_id for p in read_predictions("stack/predictions.json")] == ["s_z0", "s_z1"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], r"images\.json: images is null; it must be a list"),
+        ({"images": [], "categories": 3}, r"images\.json: categories is 3 \(number\)"),
+        (
+            {"images": [{"id": 1}], "categories": []},
+            r"images\.json: images, entry 1: no 'file_name'",
+        ),
+    ],
+)
+def test_images_that_are_none(content: Any, message: str) -> None:
+    Path("out/images.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=message):
+        read_source("out/predictions.json")
 
 
 def test_images_without_results_have_no_cells() -> None:
