@@ -63,7 +63,7 @@ class CocoLayout:
         twice = _repeated(entries["annotations"])
         if twice:
             faults.notes.append(
-                f"{twice} annotations have an id of another one; they are read all the same, but pycocotools would not"
+                f"annotations with an id of another one: {twice}; they are read all the same, but pycocotools would not"
             )
         return Parsed(classes, list(images.values()), tuple(label_of))
 

@@ -108,12 +108,12 @@ class Faults:
         if self.found:
             reasons = counted(Counter(fault.reason for fault in self.found))
             said.append(
-                f"{self.source}: left out {len(self.found)} entries that cannot be used ({reasons}); "
+                f"{self.source}: entries left out that cannot be used: {len(self.found)} ({reasons}); "
                 f"the first: {self.found[0]}"
             )
         if self.left_out:
-            number = sum(self.left_out.values())
-            said.append(f"{self.source}: left out {number} annotations ({counted(self.left_out)})")
+            number = self.left_out.total()
+            said.append(f"{self.source}: annotations left out: {number} ({counted(self.left_out)})")
         return said + [f"{self.source}: {note}" for note in self.notes]
 
 

@@ -81,7 +81,7 @@ def check_annotations(
     for name in sorted(absent):
         faults.add(f"image {name}", "image file missing", "there is no such file")
     of_their_size([image for image in images if image["img_path"] not in absent], faults)
-    left_out = [sentence for sentence in checked.said if "that cannot be used (" not in sentence]
+    left_out = [sentence for sentence in checked.said if "entries left out that" not in sentence]
     unused = unused_classes(checked.classes, checked.images)
     if unused:
         left_out.append(f"{path}: no instance is of the class {', '.join(unused)}")

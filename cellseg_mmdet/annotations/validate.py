@@ -187,7 +187,7 @@ def _note(parsed: Parsed, faults: Faults, number: int) -> None:
             )
         faults.notes.append(note)
     if number and not flags:
-        faults.notes.append(f"none of its {number} annotations is left")
+        faults.notes.append(f"no annotation is left of {number}")
 
 
 def unused_classes(classes: tuple[str, ...], images: list[dict[str, Any]]) -> list[str]:

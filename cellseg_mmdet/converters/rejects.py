@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from cellseg_mmdet.annotations.faults import OnError as OnError
 from cellseg_mmdet.errors import DataError, shortened
 from cellseg_mmdet.fileio import write_records_csv
 
-OnError = Literal["stop", "skip"]
 _NUM_SHOWN = 10
 # Of characters; what a message leaves out of a row stands in rejected.csv.
 _LONGEST_LINE = 400

@@ -73,7 +73,7 @@ def test_faults_stop_or_are_left_out(save: Any, changes: dict[str, Any], cause: 
     said: list[str] = []
     (record,) = read_annotations(path, on_error="skip", tell=said.append)
     assert record.masks.areas.tolist() == [12]
-    assert len(said) == 1 and "left out 1 entries that cannot be used (1 " in said[0]
+    assert len(said) == 1 and "entries left out that cannot be used: 1 (1 " in said[0]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_faults_stop_or_are_left_out(save: Any, changes: dict[str, Any], cause: 
 def test_what_is_no_cell_is_left_out_and_counted(save: Any, changes: Any, reason: str) -> None:
     checked = read_checked(save(coco(annotation(1), annotation(2, **changes))))
     assert [len(image["instances"]) for image in checked.images] == [1]
-    assert checked.said == [f"{checked_path(checked)}: left out 1 annotations (1 {reason})"]
+    assert checked.said == [f"{checked_path(checked)}: annotations left out: 1 (1 {reason})"]
     assert not checked.faults
 
 
@@ -150,7 +150,7 @@ def test_many_faults_are_counted_and_the_message_is_short(save: Any) -> None:
 def test_ids_of_annotations_may_be_the_same_but_it_is_said(save: Any) -> None:
     checked = read_checked(save(coco(annotation(1), annotation(1))))
     assert len(checked.images[0]["instances"]) == 2
-    assert "1 annotations have an id of another one" in checked.said[0]
+    assert "annotations with an id of another one: 1" in checked.said[0]
 
 
 def test_crowds_are_counted_and_explained_where_they_are_most(save: Any) -> None:
@@ -164,7 +164,7 @@ def test_crowds_are_counted_and_explained_where_they_are_most(save: Any) -> None
 
 def test_a_file_of_which_nothing_is_left_says_so(save: Any) -> None:
     said = read_checked(save(coco(annotation(1, bbox=[0, 0, 0, 0])))).said
-    assert said[-1].endswith("none of its 1 annotations is left")
+    assert said[-1].endswith("no annotation is left of 1")
 
 
 def test_json_that_is_none(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_an_image_of_another_size_ends_it_before_the_first_batch(root: Path, log
     assert [Path(both[index]["data_samples"].img_path).name for index in range(len(both))] == [
         "b.png"
     ]
-    assert "left out 1 entries that cannot be used (1 image file of another size)" in log[0]
+    assert "entries left out that cannot be used: 1 (1 image file of another size)" in log[0]
 
 
 def test_an_image_that_cannot_be_read(root: Path) -> None:
@@ -106,7 +106,7 @@ def test_cells_outside_the_image_are_no_positives(root: Path, log: list) -> None
     edit(root / "a.json", move)
     sample = build(root)[0]["data_samples"]
     assert len(sample.gt_instances) == 1 and len(sample.ignored_instances) == 0
-    assert log[0].endswith("left out 1 annotations (1 without a pixel in the image)")
+    assert log[0].endswith("annotations left out: 1 (1 without a pixel in the image)")
 
 
 def test_where_nothing_is_left_the_error_says_why(root: Path) -> None:

@@ -190,7 +190,7 @@ def test_results_that_cannot_be_used_are_named_or_left_out() -> None:
     from cellseg_mmdet.evaluation.sources import Context
 
     assert [len(p) for p in source.predictions(Context())] == [2, 2]
-    assert "left out 5 entries that cannot be used" in said[0]
+    assert "entries left out that cannot be used: 5 (" in said[0]
 
 
 def test_raw_predictions_need_a_config_on_either_side() -> None:
