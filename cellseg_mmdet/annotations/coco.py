@@ -65,7 +65,7 @@ class CocoLayout:
             faults.notes.append(
                 f"annotations with an id of another one: {twice}; they are read all the same, but pycocotools would not"
             )
-        return Parsed(classes, list(images.values()), tuple(label_of))
+        return Parsed(classes, list(images.values()), tuple(label_of), len(entries["annotations"]))
 
     def build(
         self, records: Sequence[ImageRecord], classes: Sequence[str], info: dict[str, Any]

@@ -71,7 +71,7 @@ def check_annotations(
     """
     if not os.path.isdir(images_dir):
         raise NotADirectoryError(f"image folder {images_dir} does not exist")
-    checked = read_checked(path, on_error="skip", keep_masks=False)
+    checked = read_checked(path, on_error="skip", keep_masks=False, may_be_nothing=True)
     images = [
         dict(image, img_path=os.path.join(images_dir, image["img_path"]))
         for image in checked.images

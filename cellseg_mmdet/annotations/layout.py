@@ -32,11 +32,13 @@ class Parsed(NamedTuple):
             ``bbox_label`` (index into the classes), ``ignore_flag`` (0 or 1), where annotated ``mask`` (a COCO RLE with
             counts of text, or polygons), and until they are validated ``entry``, what messages call them.
         category_ids: of the classes, where a file has such; COCO results refer to them.
+        number: how many annotations the file lists, whether they can be used or not.
     """
 
     classes: tuple[str, ...]
     images: list[dict[str, Any]]
     category_ids: tuple[Identifier, ...] = ()
+    number: int = 0
 
 
 class Layout(Protocol):

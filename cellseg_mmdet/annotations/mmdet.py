@@ -62,6 +62,7 @@ class MMDetLayout:
             raise faults.whole_file(str(error)) from None
         images = []
         known: dict[str, int] = {}
+        count = 0
         for number, entry in enumerate(entries_of(content["data_list"], "data_list", faults), 1):
             where = f"data_list, entry {number}"
             try:
@@ -74,9 +75,10 @@ class MMDetLayout:
             except FieldError as error:
                 faults.add(where, error.reason, str(error))
                 continue
+            count += len(image["instances"])
             image["instances"] = _instances(image, len(classes), faults)
             images.append(image)
-        return Parsed(classes, images)
+        return Parsed(classes, images, number=count)
 
     def build(
         self, records: Sequence[ImageRecord], classes: Sequence[str], info: dict[str, Any]

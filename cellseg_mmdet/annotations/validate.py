@@ -23,7 +23,7 @@ import numpy as np
 
 from cellseg_mmdet.annotations.faults import Fault, Faults, OnError
 from cellseg_mmdet.annotations.layout import Parsed, layout_of
-from cellseg_mmdet.errors import DataError, shown
+from cellseg_mmdet.errors import DataError, shortened, shown
 from cellseg_mmdet.fields import Identifier
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.masks.parsing import parse_masks
@@ -63,6 +63,7 @@ def read_checked(
     on_error: OnError = "stop",
     need_masks: bool = True,
     keep_masks: bool = True,
+    may_be_nothing: bool = False,
 ) -> Checked:
     """Read an annotation file of any layout and check every entry.
 
@@ -72,11 +73,12 @@ def read_checked(
         on_error: 'stop' for an error that names the faults; 'skip' to leave these entries out.
         need_masks: whether an annotation without a mask is a fault.
         keep_masks: whether the decoded masks are returned; they are checked in any case.
+        may_be_nothing: whether annotations of which none can be used are no error.
 
     Raises:
         FileNotFoundError: there is no such file.
         AnnotationError: it has faults, and ``on_error`` is 'stop'.
-        DataError: it is damaged or of no layout that is known.
+        DataError: it is damaged or of no layout that is known, or none of its annotations can be used.
 
     Example:
         >>> from cellseg_mmdet import ImageRecord, Runs
@@ -90,15 +92,22 @@ def read_checked(
     layout = layout_of(path)
     faults = Faults(os.fspath(path) if name is None else name)
     parsed = layout.parse(layout.load(path), faults)
-    number = sum(len(image["instances"]) for image in parsed.images) + faults.left_out.total()
     masks = [runs if keep_masks else None for runs in _validate(parsed, faults, need_masks)]
-    _note(parsed, faults, number)
+    _note(parsed, faults)
+    said = faults.settle(on_error)
+    if (
+        parsed.number
+        and not may_be_nothing
+        and not any(image["instances"] for image in parsed.images)
+    ):
+        cause = f"none of its {parsed.number} annotations can be used. {' '.join(said)}"
+        raise faults.whole_file(shortened(cause, 1500))
     return Checked(
         parsed.classes,
         parsed.images,
         masks if keep_masks else None,  # type: ignore[arg-type]
         faults.found,
-        faults.settle(on_error),
+        said,
         parsed.category_ids,
     )
 
@@ -174,8 +183,8 @@ def _apart(given: list[list[float]], boxes: np.ndarray) -> np.ndarray:
     )
 
 
-def _note(parsed: Parsed, faults: Faults, number: int) -> None:
-    """Enter what is odd about the file as a whole; ``number`` annotations were read."""
+def _note(parsed: Parsed, faults: Faults) -> None:
+    """Enter what is odd about the file as a whole."""
     flags = [one["ignore_flag"] for image in parsed.images for one in image["instances"]]
     ignored = sum(flags)
     if ignored:
@@ -186,8 +195,6 @@ def _note(parsed: Parsed, faults: Faults, number: int) -> None:
                 "If they are cells, set iscrowd to 0"
             )
         faults.notes.append(note)
-    if number and not flags:
-        faults.notes.append(f"no annotation is left of {number}")
 
 
 def unused_classes(classes: tuple[str, ...], images: list[dict[str, Any]]) -> list[str]:

@@ -162,9 +162,11 @@ def test_crowds_are_counted_and_explained_where_they_are_most(save: Any) -> None
     assert "1 of 3" in said[0] and "brush" not in said[0]
 
 
-def test_a_file_of_which_nothing_is_left_says_so(save: Any) -> None:
-    said = read_checked(save(coco(annotation(1, bbox=[0, 0, 0, 0])))).said
-    assert said[-1].endswith("no annotation is left of 1")
+def test_a_file_of_which_nothing_is_left_is_no_truth_without_cells(save: Any) -> None:
+    for wrong in ({"bbox": [0, 0, 0, 0]}, {"segmentation": None}):
+        with pytest.raises(DataError, match=r"none of its 1 annotations can be used\. .*: 1 \(1 "):
+            read_annotations(save(coco(annotation(1, **wrong))), on_error="skip")
+    assert [len(record.masks) for record in read_annotations(save(coco()))] == [0]
 
 
 def test_json_that_is_none(tmp_path: Path) -> None:
