@@ -7,6 +7,7 @@ several (`random_input`), and what reads it.
 from __future__ import annotations
 
 import copy
+import io
 import json
 import math
 import pickle
@@ -354,8 +355,6 @@ def label_folders() -> Iterator[Input]:
 
 def _encoded(suffix: str, array: np.ndarray) -> bytes:
     if suffix == ".npy":
-        import io
-
         file = io.BytesIO()
         np.save(file, array)
         return file.getvalue()
