@@ -26,14 +26,20 @@ def read_config(config: str | os.PathLike[str]) -> Config:
 def dataset_of(config: Mapping[str, Any], loader: str) -> Any:
     """Return the data set of ``loader``, such as 'test_dataloader', without wrappers; {} if there is none.
 
+    Of several that are joined, it is the first.
+
     Example:
         >>> dataset_of({"val_dataloader": {"dataset": {"dataset": {"ann_file": "a.json"}}}}, "val_dataloader")
         {'ann_file': 'a.json'}
     """
     dataset = (config.get(loader) or {}).get("dataset") or {}
-    while "dataset" in dataset:  # RepeatDataset and the like
-        dataset = dataset["dataset"]
-    return dataset
+    while True:
+        if "dataset" in dataset:  # RepeatDataset and the like
+            dataset = dataset["dataset"]
+        elif dataset.get("datasets"):  # ConcatDataset
+            dataset = dataset["datasets"][0]
+        else:
+            return dataset
 
 
 def class_names(config: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Number
+from typing import Any
+
+# What a value of a file is called in messages, which are read by people who may never have seen Python.
+_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (type(None), "null"),
+    (bool, "true or false"),
+    (str, "text"),
+    (bytes, "bytes"),
+    (Number, "number"),
+    (dict, "object"),
+    ((list, tuple), "list"),
+)
+_LONGEST = 70
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxlist, _REPR.maxtuple, _REPR.maxdict = 2, 5, 5, 3
+_REPR.maxstring = _REPR.maxlong = _REPR.maxother = _LONGEST
 
 
 class CellsegError(Exception):
@@ -77,3 +95,32 @@ def needs(extra: str) -> Iterator[None]:
         raise UsageError(
             f'{error.name} is not installed: pip install "cellseg_mmdet[{extra}]" brings it'
         ) from error
+
+
+def shortened(text: str, length: int) -> str:
+    """Return the beginning of a text, of ``length`` characters at most.
+
+    Example:
+        >>> shortened("a long text", 9), shortened("short", 9)
+        ('a long...', 'short')
+    """
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def shown(value: Any) -> str:
+    """Return what a value of a file looks like and its kind, in less than 100 characters whatever it is.
+
+    Example:
+        >>> shown("5"), shown(5), shown(None), shown([1, 2])
+        ("'5' (text)", '5 (number)', 'null', '[1, 2] (list)')
+        >>> len(shown([["deep"] * 1000] * 1000)) < 100
+        True
+    """
+    if value is None:
+        return "null"
+    kind = next((name for types, name in _KINDS if isinstance(value, types)), type(value).__name__)
+    try:
+        text = " ".join(_REPR.repr(value).split())
+    except (ValueError, RecursionError):  # a number of more digits than Python writes, say
+        return f"a {kind} that cannot be shown"
+    return f"{shortened(text, _LONGEST)} ({kind})"

@@ -58,16 +58,20 @@ def _naming(target: Path, temporary: Path | None = None) -> Iterator[None]:
 
 
 def load_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file.
+    """Read a JSON file; a byte order mark, which some editors put first, is passed over.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        DataError: if it is damaged; the message names it.
+        DataError: if it is damaged, or nested deeper than Python follows; the message names it.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise DataError(f"{path} is not valid JSON (cut off?): {error}") from error
+    except RecursionError as error:
+        raise DataError(
+            f"{path} is not JSON of annotations: lists or objects are nested more than a thousand deep"
+        ) from error
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

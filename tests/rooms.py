@@ -55,8 +55,8 @@ ROOMS = {
         _rooms("masks structures"),
     ),
     "annotations": Room(
-        "annotation files: COCO, MMDetection 3.x and 2.x, csv of cells; what data set, metric and evaluation read",
-        _rooms("masks structures"),
+        "annotation files: COCO, MMDetection 3.x and 2.x, csv of cells; one validator for all who read them",
+        _rooms("masks structures images"),
     ),
     "synthetic": Room("drawing phase-contrast images and their cells", _rooms("masks")),
     "converters": Room(
@@ -127,7 +127,7 @@ ROOMS = {
 }
 # Modules at the top that import no room: every room may import them, but for `ops`.
 GROUND = _rooms(
-    "archives choices config_content config_files errors fileio progress registry safe_pickle terminal __init__"
+    "archives choices config_content config_files errors fields fileio progress registry safe_pickle terminal __init__"
 )
 ALONE = _rooms("ops")
 

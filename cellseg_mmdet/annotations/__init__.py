@@ -1,6 +1,7 @@
 """Annotation files: what data set, metric and evaluation read. A new layout is one module here.
 
-`files` reads and writes COCO and MMDetection 3.x; `mmdet_v2` reads lists of mmdet 2.x; `cell_csv` reads csv files of
+`files` reads and writes COCO and MMDetection 3.x; `validate` judges every entry, for all who read them; `image_files`
+holds them against the images. `mmdet_v2` reads lists of mmdet 2.x; `cell_csv` reads csv files of
 cells, `csv_rows` any csv.
 """
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cellseg_mmdet import __version__
+from cellseg_mmdet.annotations.faults import OnError
 from cellseg_mmdet.annotations.layout import LAYOUTS, layout_of
-from cellseg_mmdet.errors import DataError, MaskError
+from cellseg_mmdet.annotations.validate import Checked, merged, read_checked
+from cellseg_mmdet.errors import DataError, UsageError, shown
 from cellseg_mmdet.fileio import atomic_write, sha256_of
-from cellseg_mmdet.masks.polygons import segmentations_to_runs
 from cellseg_mmdet.structures import ImageRecord
+
+AnnotationFiles = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+_LOG = logging.getLogger(__name__)
 
 
 def suffix_of(layout: str) -> str:
@@ -88,39 +96,73 @@ def write_annotation_parts(
             layout.save(content, temporary)
 
 
-def read_annotations(path: str | os.PathLike[str]) -> list[ImageRecord]:
+def read_annotations(
+    path: AnnotationFiles,
+    *,
+    on_error: OnError = "stop",
+    tell: Callable[[str], Any] | None = None,
+) -> list[ImageRecord]:
     """Read COCO json (RLE or polygons) or MMDetection 3.x pickle; images in file order, cells in theirs.
 
-    What is to be ignored (``iscrowd``, ``ignore_flag``) is no cell, and left out.
+    What is a cell and what is not, `validate` decides. What is to be ignored (``iscrowd``, ``ignore_flag``) is no cell,
+    and left out.
+
+    Args:
+        path: one file, or several that are read as one.
+        on_error: 'stop', or 'skip' to leave out entries that cannot be used.
+        tell: is called with sentences about what was left out; by default they are logged as warnings.
 
     Raises:
         FileNotFoundError: if there is no such file.
         DataError: if the file is of neither layout or is damaged; the message names file and entry.
     """
-    layout = layout_of(path)
-    classes, images = layout.parse(layout.load(path), str(path))
-    return [_to_record(image, classes, path) for image in images]
+    checked = read_checked_files(path, on_error=on_error)
+    for sentence in checked.said:
+        (tell or _LOG.warning)(sentence)
+    return to_records(checked)
 
 
-def _to_record(
-    image: dict[str, Any], classes: tuple[str, ...], path: str | os.PathLike[str]
-) -> ImageRecord:
-    where = f"{path}: image {image['img_id']} ({image['img_path']})"
-    instances = [instance for instance in image["instances"] if not instance["ignore_flag"]]
-    unmasked = [number for number, instance in enumerate(instances) if "mask" not in instance]
-    if unmasked:
-        raise DataError(f"{where}: instance {unmasked[0]} has no mask")
-    height, width = int(image["height"]), int(image["width"])
-    try:
-        masks = segmentations_to_runs([instance["mask"] for instance in instances], height, width)
-    except MaskError as error:
-        raise DataError(f"{where}: {error}") from error
-    return ImageRecord(
-        file_name=image["img_path"],
-        height=height,
-        width=width,
-        masks=masks,
-        categories=tuple(classes[instance["bbox_label"]] for instance in instances),
-        cell_type=image["cell_type"],
-        group=image["group"],
-    )
+def read_checked_files(path: AnnotationFiles, **options: Any) -> Checked:
+    """Read one file, or several as one; options are those of `read_checked`."""
+    paths = files_of(path)
+    return merged([read_checked(one, **options) for one in paths], paths)
+
+
+def files_of(path: AnnotationFiles) -> list[str]:
+    """Return one file, or several, as a list.
+
+    Raises:
+        UsageError: there is none.
+
+    Example:
+        >>> files_of("a.json"), files_of(["a.json", "b.json"])
+        (['a.json'], ['a.json', 'b.json'])
+    """
+    if isinstance(path, str | os.PathLike):
+        return [os.fspath(path)]
+    if not path or not all(isinstance(one, str | os.PathLike) for one in path):
+        raise UsageError(f"{shown(path)} are no annotation files: give one, or a list of them")
+    return [os.fspath(one) for one in path]
+
+
+def to_records(checked: Checked) -> list[ImageRecord]:
+    """Return the cells of a file that was read with its masks."""
+    assert checked.masks is not None
+    records = []
+    for image, masks in zip(checked.images, checked.masks, strict=True):
+        instances = image["instances"]
+        cells = [number for number, one in enumerate(instances) if not one["ignore_flag"]]
+        records.append(
+            ImageRecord(
+                file_name=image["img_path"],
+                height=image["height"],
+                width=image["width"],
+                masks=masks if len(cells) == len(instances) else masks[np.array(cells, np.int64)],
+                categories=tuple(
+                    checked.classes[instances[number]["bbox_label"]] for number in cells
+                ),
+                cell_type=image["cell_type"],
+                group=image["group"],
+            )
+        )
+    return records

@@ -7,7 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from cellseg_mmdet.errors import DataError
+from cellseg_mmdet.annotations.faults import Faults
+from cellseg_mmdet.errors import DataError, shown
+from cellseg_mmdet.fields import (
+    FieldError,
+    Identifier,
+    identifier,
+    optional_text,
+    required,
+    size_hw,
+    text,
+)
 from cellseg_mmdet.registry import Registry
 from cellseg_mmdet.structures import ImageRecord
 
@@ -19,12 +29,16 @@ class Parsed(NamedTuple):
         classes: class names in the order of the labels.
         images: dicts with ``img_id``, ``img_path`` (relative to the image folder), ``height``, ``width`` in pixels,
             ``cell_type`` and ``group`` (None where unknown), and ``instances``: dicts with ``bbox`` (xyxy in pixels),
-            ``bbox_label`` (index into the classes), ``ignore_flag`` (0 or 1) and, where annotated, ``mask`` (a COCO
-            RLE with counts of text, or polygons).
+            ``bbox_label`` (index into the classes), ``ignore_flag`` (0 or 1), where annotated ``mask`` (a COCO RLE with
+            counts of text, or polygons), and until they are validated ``entry``, what messages call them.
+        category_ids: of the classes, where a file has such; COCO results refer to them.
+        number: how many annotations the file lists, whether they can be used or not.
     """
 
     classes: tuple[str, ...]
     images: list[dict[str, Any]]
+    category_ids: tuple[Identifier, ...] = ()
+    number: int = 0
 
 
 class Layout(Protocol):
@@ -41,8 +55,11 @@ class Layout(Protocol):
     def load(self, path: str | os.PathLike[str]) -> Any:
         """Return the content of a file; a DataError that names it says that it is damaged."""
 
-    def parse(self, content: Any, source: str) -> Parsed:
-        """Check the content of a file and return what it says; a DataError names ``source`` and the entry."""
+    def parse(self, content: Any, faults: Faults) -> Parsed:
+        """Return what the content of a file says, but for the entries that become ``faults``.
+
+        Masks are left to `validate`. A DataError is raised for what leaves nothing to read.
+        """
 
     def build(
         self, records: Sequence[ImageRecord], classes: Sequence[str], info: dict[str, Any]
@@ -73,19 +90,44 @@ def layout_of(path: str | os.PathLike[str]) -> Layout:
     raise DataError(f"{path}: annotation files end with {known}")
 
 
-def check_entries(
-    entries: Any, keys: Sequence[str], source: str, part: str, *, name: str = "id"
-) -> None:
-    """Raise a DataError unless ``entries`` is a list of dicts with these keys; ``name`` is what tells them apart."""
-    if not isinstance(entries, list | tuple):
-        raise DataError(f"{source}: {part} is {type(entries).__name__}, not a list")
-    for number, entry in enumerate(entries, start=1):
-        where = f"{source}: {part}, entry {number}"
-        if not isinstance(entry, Mapping):
-            raise DataError(f"{where} is {type(entry).__name__}, not an object")
-        missing = [key for key in keys if key not in entry]
-        if missing:
-            raise DataError(f"{where} ({name} {entry.get(name)}): no {listed(missing)}")
+def entries_of(value: Any, part: str, faults: Faults) -> list[Any]:
+    """Return the entries of a part of a file.
+
+    Raises:
+        DataError: it is no list.
+    """
+    if not isinstance(value, list | tuple):
+        raise faults.whole_file(f"{part} is {shown(value)}; it must be a list")
+    return list(value)
+
+
+def as_object(entry: Any) -> Mapping[str, Any]:
+    """Return an entry.
+
+    Raises:
+        FieldError: it is no object.
+    """
+    if isinstance(entry, Mapping):
+        return entry
+    raise FieldError("no object", f"is {shown(entry)}, not an object")
+
+
+def image_of(entry: Mapping[str, Any], name_key: str) -> dict[str, Any]:
+    """Return path, size, cell type and group of an image, its name under ``name_key``.
+
+    Raises:
+        FieldError: one is missing, or none that is allowed.
+    """
+    name = text(required(entry, name_key), name_key)
+    height, width = size_hw(entry)
+    group = entry.get("group")
+    return {
+        "img_path": name,
+        "height": height,
+        "width": width,
+        "cell_type": optional_text(entry.get("cell_type"), "cell_type"),
+        "group": None if group is None else identifier(group, "group"),
+    }
 
 
 def listed(names: Iterable[str]) -> str:
@@ -104,6 +146,10 @@ def image_fields(record: ImageRecord) -> dict[str, Any]:
 def with_text_counts(mask: Any) -> Any:
     """Return a mask whose counts, if it is a compressed RLE, are text."""
     # mmdet's own LoadAnnotations takes compressed counts as str only: an instance with bytes is silently ignored.
-    if isinstance(mask, dict) and isinstance(mask.get("counts"), bytes):
+    if (
+        isinstance(mask, dict)
+        and isinstance(mask.get("counts"), bytes)
+        and mask["counts"].isascii()
+    ):
         return dict(mask, counts=mask["counts"].decode("ascii"))
     return mask

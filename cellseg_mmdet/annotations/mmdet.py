@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cellseg_mmdet.annotations.faults import Faults
 from cellseg_mmdet.annotations.layout import (
     LAYOUTS,
     Parsed,
-    check_entries,
+    as_object,
+    entries_of,
     image_fields,
+    image_of,
     with_text_counts,
 )
-from cellseg_mmdet.errors import DataError
+from cellseg_mmdet.errors import shown
+from cellseg_mmdet.fields import FieldError, box, flag, identifier, names, required, whole
 from cellseg_mmdet.safe_pickle import load_pickle
 from cellseg_mmdet.structures import ImageRecord
-
-_IMAGE_KEYS = ("img_path", "height", "width", "instances")
 
 
 @LAYOUTS.register("mmdet")
@@ -32,53 +34,51 @@ class MMDetLayout:
     def load(self, path: str | os.PathLike[str]) -> Any:
         return load_pickle(path)
 
-    def parse(self, content: Any, source: str) -> Parsed:
+    def parse(self, content: Any, faults: Faults) -> Parsed:
         """Return the class names and the images of a loaded mmdet 3.x annotation pickle.
 
         Raises:
-            DataError: the layout is another one, or a label is not that of a class.
+            DataError: the layout is another one, or the classes are none.
         """
         if isinstance(content, list):
-            raise DataError(
-                f"{source}: a list is the layout of mmdet 2.x; "
+            raise faults.whole_file(
+                "a list is the layout of mmdet 2.x; "
                 "turn it into 3.x with cellseg convert mmdet-pickle --from-v2"
             )
+        metainfo = content.get("metainfo") if isinstance(content, dict) else None
         if (
             not isinstance(content, dict)
             or "data_list" not in content
-            or "classes" not in content.get("metainfo", {})
+            or not isinstance(metainfo, dict)
+            or "classes" not in metainfo
         ):
-            raise DataError(
-                f"{source}: not mmdet 3.x annotations, which are a dict with 'metainfo' (with 'classes') "
+            raise faults.whole_file(
+                "not mmdet 3.x annotations, which are a dict with 'metainfo' (with 'classes') "
                 "and 'data_list'"
             )
-        classes = tuple(content["metainfo"]["classes"])
-        check_entries(content["data_list"], _IMAGE_KEYS, source, "data_list", name="img_path")
+        try:
+            classes = names(metainfo["classes"], "metainfo.classes")
+        except FieldError as error:
+            raise faults.whole_file(str(error)) from None
         images = []
-        for number, image in enumerate(content["data_list"]):
-            instances = []
-            where = f"{source}: image {image['img_path']}"
-            check_entries(image["instances"], ("bbox", "bbox_label"), where, "instances")
-            for instance in image["instances"]:
-                if not 0 <= instance["bbox_label"] < len(classes):
-                    raise DataError(
-                        f"{where} has an instance with bbox_label "
-                        f"{instance['bbox_label']}, allowed are 0 to {len(classes) - 1}"
+        known: dict[str, int] = {}
+        count = 0
+        for number, entry in enumerate(entries_of(content["data_list"], "data_list", faults), 1):
+            where = f"data_list, entry {number}"
+            try:
+                image = _image(entry, number)
+                name = image["img_path"]
+                if known.setdefault(name, number) != number:
+                    raise FieldError(
+                        "image listed twice", f"{name} is that of entry {known[name]} as well"
                     )
-                instance = dict(instance, ignore_flag=int(instance.get("ignore_flag", 0)))
-                if "mask" in instance:
-                    instance["mask"] = with_text_counts(instance["mask"])
-                instances.append(instance)
-            images.append(
-                dict(
-                    image,
-                    img_id=image.get("img_id", number + 1),
-                    cell_type=image.get("cell_type"),
-                    group=image.get("group"),
-                    instances=instances,
-                )
-            )
-        return Parsed(classes, images)
+            except FieldError as error:
+                faults.add(where, error.reason, str(error))
+                continue
+            count += len(image["instances"])
+            image["instances"] = _instances(image, len(classes), faults)
+            images.append(image)
+        return Parsed(classes, images, number=count)
 
     def build(
         self, records: Sequence[ImageRecord], classes: Sequence[str], info: dict[str, Any]
@@ -104,3 +104,53 @@ class MMDetLayout:
     def save(self, content: Any, path: Path) -> None:
         with path.open("wb") as file:
             pickle.dump(content, file, protocol=4)
+
+
+def _image(entry: Any, number: int) -> dict[str, Any]:
+    image = as_object(entry)
+    parsed = image_of(image, "img_path")
+    instances = required(image, "instances")
+    if not isinstance(instances, list | tuple):
+        raise FieldError(
+            "no list of instances", f"instances are {shown(instances)}; they must be a list"
+        )
+    found = image.get("img_id")
+    img_id = number if found is None else identifier(found, "img_id")
+    return dict(image) | parsed | {"img_id": img_id}
+
+
+def _instances(image: Mapping[str, Any], num_classes: int, faults: Faults) -> list[dict[str, Any]]:
+    """Return the instances of an image that can be used."""
+    found = []
+    for number, entry in enumerate(image["instances"]):
+        name = f"instance {number} of {image['img_path']}"
+        try:
+            found.append(_instance(as_object(entry), num_classes) | {"entry": name})
+        except FieldError as error:
+            faults.add(name, error.reason, str(error), image["img_path"])
+    return found
+
+
+def _instance(entry: Mapping[str, Any], num_classes: int) -> dict[str, Any]:
+    x1, y1, x2, y2 = box(required(entry, "bbox"), "bbox", "[x1, y1, x2, y2] in pixels")
+    if x2 < x1 or y2 < y1:
+        raise FieldError(
+            "bbox is no box",
+            f"bbox is {shown(entry['bbox'])}; x2 must not be less than x1, nor y2 than y1",
+        )
+    label = whole(required(entry, "bbox_label"), "bbox_label")
+    if label >= num_classes:
+        raise FieldError(
+            "bbox_label of no class",
+            f"bbox_label {label}, allowed are 0 to {num_classes - 1}",
+        )
+    instance = dict(entry) | {
+        "bbox": [x1, y1, x2, y2],
+        "bbox_label": label,
+        "ignore_flag": int(flag(entry.get("ignore_flag"), "ignore_flag")),
+    }
+    if entry.get("mask") is None:
+        instance.pop("mask", None)
+    else:
+        instance["mask"] = with_text_counts(entry["mask"])
+    return instance

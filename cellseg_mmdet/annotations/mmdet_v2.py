@@ -6,7 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cellseg_mmdet.errors import DataError
+import numpy as np
+
+from cellseg_mmdet.errors import DataError, shown
+from cellseg_mmdet.fields import required, size_hw, text, whole
 from cellseg_mmdet.masks.polygons import segmentations_to_runs
 from cellseg_mmdet.safe_pickle import load_pickle
 from cellseg_mmdet.structures import ImageRecord
@@ -26,6 +29,8 @@ def load_mmdet_v2(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         raise DataError(
             f"{path} is no annotation list of mmdet 2.x (a list of dicts with 'filename' and 'ann')"
         )
+    if not entries:
+        raise DataError(f"{path}: holds no image")
     return entries
 
 
@@ -39,14 +44,9 @@ def parse_mmdet_v2(entry: Mapping[str, Any], classes: Sequence[str]) -> ImageRec
     Raises:
         DataError: if something is missing, malformed, or not of the classes.
     """
-    try:
-        height, width = int(entry["height"]), int(entry["width"])
-        masks = segmentations_to_runs(entry["ann"].get("masks", []), height, width)
-        labels = [int(label) for label in entry["ann"].get("labels", [])]
-    except KeyError as error:
-        raise DataError(f"entry has no {error}") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"entry is malformed: {error}") from error
+    file_name = text(required(entry, "filename"), "filename")
+    height, width = size_hw(entry)
+    masks, labels = _cells_of(entry["ann"])
     if len(labels) != len(masks):
         raise DataError(f"{len(masks)} masks but {len(labels)} labels")
     outside = [label for label in labels if not 0 <= label < len(classes)]
@@ -55,9 +55,25 @@ def parse_mmdet_v2(entry: Mapping[str, Any], classes: Sequence[str]) -> ImageRec
             f"label {outside[0]}, but only {len(classes)} class names were given: {list(classes)}"
         )
     return ImageRecord(
-        str(entry.get("filename", "")),
+        file_name,
         height,
         width,
-        masks,
+        segmentations_to_runs(masks, height, width),
         tuple(classes[label] for label in labels),
     )
+
+
+def _cells_of(ann: Any) -> tuple[list[Any], list[int]]:
+    """Return the masks and labels of an image; it may have neither."""
+    if not isinstance(ann, Mapping):
+        raise DataError(f"ann is {shown(ann)}, not an object")
+    if ann and not ann.keys() & {"bboxes", "labels", "masks"}:
+        raise DataError(f"ann has neither 'bboxes' nor 'labels' nor 'masks': {shown(dict(ann))}")
+    masks, labels = (_listed(ann.get(key, []), key) for key in ("masks", "labels"))
+    return masks, [whole(label, "a label") for label in labels]
+
+
+def _listed(value: Any, name: str) -> list[Any]:
+    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim):
+        return list(value)
+    raise DataError(f"{name} are {shown(value)}; they must be a list")

@@ -1,4 +1,7 @@
-"""Fuse dumps of raw predictions of several models into one, which every later command reads like any other.
+"""Fuse predictions of several models into one dump, which every later command reads like any other.
+
+PREDS are dumps of raw predictions (`cellseg test --out`), or what other tools found: COCO results, a submission, a
+folder of label images; cells without scores have the score 1.
 
 Instances are matched class by class. Where all dumps have soft masks (`cellseg test --soft-masks`), those of
 matched instances are averaged; else their masks vote. A dump holds labels but no names of classes: that the models
@@ -8,8 +11,10 @@ are of the same classes, in the same order, cannot be seen from it; --config mak
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import get_args
 
+from cellseg_mmdet.cli.evaluate import PREDICTIONS_HELP
 from cellseg_mmdet.fusion.fuse import FusionOptions, Method
 from cellseg_mmdet.fusion.matching import Overlap
 
@@ -22,9 +27,7 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     defaults = FusionOptions()
-    parser.add_argument(
-        "dumps", nargs="+", metavar="PREDS", help="what `cellseg test --out` wrote (.pkl)"
-    )
+    parser.add_argument("dumps", nargs="+", metavar="PREDS", help=PREDICTIONS_HELP)
     parser.add_argument("--out", required=True, metavar="PKL", help="fused dump to write")
     parser.add_argument(
         "--weights", nargs="+", type=float, metavar="W", help="one of each dump; default: all 1"
@@ -72,11 +75,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CONFIG",
         help="config of the models: labels are checked for its classes",
     )
+    parser.add_argument(
+        "--images",
+        metavar="DIR",
+        help="images whose sizes a submission needs, as it does not say them",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Fuse and write."""
-    from cellseg_mmdet.evaluation.files import options_from_config
+    from cellseg_mmdet.evaluation.files import options_from_config, sizes_in
+    from cellseg_mmdet.evaluation.sources import read_predictions
     from cellseg_mmdet.fusion.dumps import fuse_dumps
 
     summary = fuse_dumps(
@@ -88,6 +97,7 @@ def run(args: argparse.Namespace) -> None:
         ),
         union=args.union,
         classes=options_from_config(args.config).classes if args.config else None,
+        read=partial(read_predictions, sizes_hw=sizes_in(args.images)),
     )
     if summary.without_soft_masks:
         print(f"masks were fused by vote: no soft masks in {', '.join(summary.without_soft_masks)}")

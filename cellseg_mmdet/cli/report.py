@@ -1,7 +1,8 @@
 """Write a report on a run: one HTML page with scores, errors, the worst and the best images, sizes and calibration.
 
-PREDS is a dump of raw predictions (.pkl), shown after the post-processing of its config; or a csv file of final
-cells, such as a submission. The page holds all that it shows and needs no network.
+PREDS is a dump of raw predictions (.pkl), shown after the post-processing of its config; or final cells of any kind
+that `cellseg evaluate` reads: COCO results, annotations, a csv file, a folder of label images. The page
+holds all that it shows and needs no network.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import argparse
 from typing import get_args
 
-from cellseg_mmdet.cli.evaluate import ANNOTATIONS_HELP
+from cellseg_mmdet.cli.evaluate import ANNOTATIONS_HELP, PREDICTIONS_HELP
 from cellseg_mmdet.visualization.draw.contrast import VIEWS
 from cellseg_mmdet.visualization.pages.comparison import Cells
 
@@ -21,14 +22,12 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument(
-        "predictions", metavar="PREDS", help="what `cellseg test --out` wrote; or a csv file"
-    )
+    parser.add_argument("predictions", metavar="PREDS", help=PREDICTIONS_HELP)
     parser.add_argument("--ann", required=True, metavar="FILE", help=ANNOTATIONS_HELP)
     parser.add_argument(
         "--config",
         metavar="CONFIG",
-        help="config that the predictions are of; a csv file needs none",
+        help="config that the predictions are of; final cells need none",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for index.html")
     parser.add_argument(

@@ -1,23 +1,31 @@
-"""Turn a dump of raw predictions into a submission file, with the post-processing of its config."""
+"""Turn predictions into a submission file: a dump of raw ones with the post-processing of its config.
+
+Final cells need no config: COCO results (predictions.json beside its images.json), annotations, another submission, or
+a folder of label images.
+"""
 
 from __future__ import annotations
 
 import argparse
 
+from cellseg_mmdet.cli.evaluate import PREDICTIONS_HELP
 from cellseg_mmdet.export import FORMATS
 
 EXAMPLES = """\
   cellseg submit test.pkl --config my_config.py --out submission.csv
+  cellseg submit results/predictions.json --out submission.csv
   cellseg submit data/sartorius/annotations/all.json --ground-truth --out truth.csv
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("source", metavar="PREDS", help="what `cellseg test --out` wrote (.pkl)")
-    given = parser.add_mutually_exclusive_group(required=True)
+    parser.add_argument("source", metavar="PREDS", help=PREDICTIONS_HELP)
+    given = parser.add_mutually_exclusive_group()
     given.add_argument(
-        "--config", metavar="CONFIG", help="config file; its `postprocess` list is applied"
+        "--config",
+        metavar="CONFIG",
+        help="config file of a dump; its `postprocess` list is applied",
     )
     given.add_argument(
         "--ground-truth",
@@ -28,28 +36,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=FORMATS.names(), default="sartorius", help="default: %(default)s"
     )
+    parser.add_argument(
+        "--images",
+        metavar="DIR",
+        help="images whose sizes a submission as PREDS needs, as it does not say them",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the submission."""
-    from cellseg_mmdet.annotations.files import read_annotations
+    from cellseg_mmdet.errors import UsageError
+    from cellseg_mmdet.evaluation.files import sizes_in
+    from cellseg_mmdet.evaluation.sources import Context, needs_config, read_source
     from cellseg_mmdet.export import write_submission
     from cellseg_mmdet.postprocess.from_config import pipeline_from_config
     from cellseg_mmdet.progress import progress_bar
-    from cellseg_mmdet.structures import from_records, load_predictions
 
-    if args.ground_truth:
-        predictions = from_records(read_annotations(args.source))
-        finals = iter(progress_bar(predictions, description="writing"))
-    else:
-        pipeline = pipeline_from_config(args.config)
+    pipeline = pipeline_from_config(args.config) if args.config else None
+    source = read_source(args.source)
+    if source.is_raw and args.ground_truth:
+        raise UsageError(
+            f"{args.source} is a {source.title}, no ground truth: name its --config instead"
+        )
+    if source.is_raw and pipeline is None:
+        raise needs_config(args.source)
+    predictions = source.predictions(Context(sizes_in(args.images)))
+    if source.is_raw and pipeline is not None:
         if pipeline.adds_overlap_removal:
             print(
                 f"{args.config}: postprocess may end with masks that overlap; RemoveOverlaps is applied last"
             )
-        predictions = load_predictions(args.source)
-        finals = map(pipeline, progress_bar(predictions, description="post-processing"))
-    summary = write_submission(args.out, finals, args.format)
+        bar = progress_bar(predictions, description="post-processing")
+        summary = write_submission(args.out, map(pipeline, bar), args.format)
+    else:
+        bar = progress_bar(predictions, description="writing")
+        summary = write_submission(args.out, bar, args.format)
     if summary.num_pixels_removed:
         print(f"{summary.num_pixels_removed} shared pixels were left to one cell each")
     print(f"{args.out}: {args.format} submission, {summary}")

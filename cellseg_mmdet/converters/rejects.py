@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from cellseg_mmdet.errors import DataError
+from cellseg_mmdet.annotations.faults import OnError as OnError
+from cellseg_mmdet.errors import DataError, shortened
 from cellseg_mmdet.fileio import write_records_csv
 
-OnError = Literal["stop", "skip"]
 _NUM_SHOWN = 10
+# Of characters; what a message leaves out of a row stands in rejected.csv.
+_LONGEST_LINE = 400
+_LONGEST_LIST = 1600
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,14 @@ class DataSetError(DataError):
 
     def __init__(self, rejected: Sequence[Rejected]) -> None:
         self.rejected = list(rejected)
-        lines = [str(reject) for reject in rejected[:_NUM_SHOWN]]
-        if len(rejected) > _NUM_SHOWN:
-            lines.append(f"... and {len(rejected) - _NUM_SHOWN} more")
+        lines: list[str] = []
+        for reject in rejected[:_NUM_SHOWN]:
+            line = shortened(str(reject), _LONGEST_LINE)
+            if lines and sum(map(len, lines)) + len(line) > _LONGEST_LIST:
+                break
+            lines.append(line)
+        if len(rejected) > len(lines):
+            lines.append(f"... and {len(rejected) - len(lines)} more")
         count = "1 fault" if len(rejected) == 1 else f"{len(rejected)} faults"
         super().__init__(
             f"{count} found, nothing was written:\n  "

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, get_args
 
 from mmdet.datasets import BaseDetDataset
 from mmdet.datasets.transforms import LoadAnnotations
@@ -14,9 +14,13 @@ from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
 
 from cellseg_mmdet.annotations import layout_of
+from cellseg_mmdet.annotations.faults import Faults, OnError
+from cellseg_mmdet.annotations.files import AnnotationFiles, files_of
+from cellseg_mmdet.annotations.image_files import missing_files, of_their_size
+from cellseg_mmdet.annotations.validate import Checked, merged, read_checked, unused_classes
 from cellseg_mmdet.datasets.sources import from_folder
-from cellseg_mmdet.datasets.transforms import LoadRoIAnnotations
-from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.datasets.transforms import LoadCellImage, LoadRoIAnnotations
+from cellseg_mmdet.errors import ConfigError, UsageError
 
 
 @DATASETS.register_module()
@@ -24,13 +28,16 @@ class CellDataset(BaseDetDataset):
     """Images and their cells from a COCO json (RLE or polygons) or an mmdet 3.x pickle; or images alone.
 
     Args:
-        ann_file: ``.json`` for COCO, ``.pkl`` for mmdet. Empty with ``test_mode=True``: all images of the image
-            folder, in order of their names, so that a model can be run on images nobody annotated.
+        ann_file: ``.json`` for COCO, ``.pkl`` for mmdet; a list of files is read as one. Empty with ``test_mode=True``:
+            all images of the image folder, in order of their names, so that a model can be run on images nobody
+            annotated.
         metainfo: ``classes`` must name the classes of the annotation file; their order here is that of the labels.
             Without ``classes``, those of the annotation file are taken.
         data_root: ``ann_file`` and ``data_prefix`` are relative to it.
         data_prefix: ``img`` is the image folder.
         single_class: make every class of the annotation file this one.
+        on_error: what `annotations.validate` finds wrong with an entry, and an image file that cannot be read or is of
+            another size than annotated, is an error ('stop'), or left out and counted in the log ('skip').
         **kwargs: those of `mmdet.datasets.BaseDetDataset`. ``filter_cfg`` (training only) may hold
             ``filter_empty_gt`` (drop images without cells) and ``min_size`` (of the shorter image side in pixels).
 
@@ -39,22 +46,33 @@ class CellDataset(BaseDetDataset):
     Raises, when it is initialised (not later, with ``lazy_init=True`` in `full_init`):
         FileNotFoundError: the annotation file or an image is missing.
         NotADirectoryError: there is no image folder to list.
-        UsageError: the classes differ, there is nothing to train on, or a mask does not fit its image or the pipeline.
-        DataError: the annotation file is damaged, or of no layout that is known.
+        UsageError: the classes differ, there is nothing to train on, or masks do not fit the pipeline.
+        DataError: the annotation file is damaged, of no layout that is known, or has entries that cannot be used.
     """
 
     def __init__(
         self,
-        ann_file: str = "",
+        ann_file: AnnotationFiles = "",
         metainfo: Mapping[str, Any] | None = None,
         data_root: str = "",
         data_prefix: Mapping[str, str] | None = None,
         single_class: str | None = None,
+        on_error: OnError = "stop",
         **kwargs: Any,
     ) -> None:
+        if on_error not in get_args(OnError):
+            raise ConfigError(
+                f"on_error is {on_error!r}; allowed are {', '.join(get_args(OnError))}"
+            )
+        self.ann_file: Any
         self.single_class = single_class
+        self.on_error: OnError = on_error
+        self._said: list[str] = []
+        metainfo = dict(metainfo or {})
+        if isinstance(metainfo.get("classes"), str) and not os.path.isfile(metainfo["classes"]):
+            metainfo["classes"] = (metainfo["classes"],)  # a name alone is one class
         super().__init__(
-            ann_file=ann_file,
+            ann_file=ann_file if isinstance(ann_file, str) else files_of(ann_file),
             metainfo=metainfo,
             data_root=data_root,
             data_prefix=dict(data_prefix or {"img": ""}),
@@ -70,9 +88,10 @@ class CellDataset(BaseDetDataset):
             images = self._read_annotation_file()
         for image in images:
             image["img_path"] = os.path.join(self.data_prefix["img"], image["img_path"])
+        if self.backend_args is not None:
+            return images  # a remote store has no cheap listing, nor cheap headers
         self._check_image_files(images)
-        self._check_masks(images)
-        return images
+        return images if not self.ann_file else self._of_their_size(images)
 
     def filter_data(self) -> list[dict[str, Any]]:
         """Return the images to train on; in test mode all of them.
@@ -91,9 +110,10 @@ class CellDataset(BaseDetDataset):
         ]
         if not any(_counts(image) for image in kept):
             raise UsageError(
-                f"{self.ann_file}: no instance is left to train on. Of its {len(self.data_list)} images {len(kept)} "
+                f"{self._source}: no instance is left to train on. Of its {len(self.data_list)} images {len(kept)} "
                 f"passed filter_cfg={dict(rules)}, without a cell that counts. "
                 "Loosen filter_cfg, or check how the annotations were converted"
+                + "".join(f"\n{sentence}" for sentence in self._said)
             )
         return kept
 
@@ -102,29 +122,54 @@ class CellDataset(BaseDetDataset):
             raise UsageError(
                 "CellDataset needs an ann_file to train; without one only test_mode=True is possible"
             )
-        layout = layout_of(self.ann_file)
-        if self.backend_args is None and not os.path.isfile(self.ann_file):
-            raise FileNotFoundError(
-                f"{self.ann_file}: no such annotation file; make it with cellseg convert, "
-                "or set data_root and ann_file of the data set"
-            )
-        with get_local_path(self.ann_file, backend_args=self.backend_args) as path:
-            classes, images = layout.parse(layout.load(path), self.ann_file)
-        if not images:
+        paths = files_of(self.ann_file)
+        need_masks = self._mask_loaders() != []
+        parts = [self._read_file(path, need_masks=need_masks) for path in paths]
+        checked = merged(parts, paths)
+        if not checked.images:
             raise UsageError(
-                f"{self.ann_file}: holds no image; check how the annotations were converted"
+                f"{self._source}: holds no image; check how the annotations were converted"
             )
-        labels = self._set_classes(classes)
-        dropped = 0
+        images = checked.images
+        self._check_fits_pipeline(images)
+        self._said = list(checked.said)
+        unused = [] if self.test_mode else unused_classes(checked.classes, images)
+        if unused and self.single_class is None:
+            self._said.append(f"{self._source}: no instance is of the class {', '.join(unused)}")
+        for sentence in self._said:
+            print_log(sentence, "current", logging.WARNING)
+        labels = self._set_classes(checked.classes)
         for image in images:
-            found = image["instances"]
-            image["instances"] = [instance for instance in found if _has_area(instance["bbox"])]
-            dropped += len(found) - len(image["instances"])
             for instance in image["instances"]:
                 instance["bbox_label"] = labels[instance["bbox_label"]]
-        if dropped:
-            print_log(f"{self.ann_file}: left out {dropped} instances with an empty box", "current")
         return images
+
+    def _read_file(self, path: str, *, need_masks: bool) -> Checked:
+        layout_of(path)
+        if self.backend_args is None and not os.path.isfile(path):
+            raise FileNotFoundError(
+                f"{path}: no such annotation file; make it with cellseg convert, "
+                "or set data_root and ann_file of the data set"
+            )
+        with get_local_path(path, backend_args=self.backend_args) as local:
+            return read_checked(
+                local, name=path, on_error=self.on_error, need_masks=need_masks, keep_masks=False
+            )
+
+    @property
+    def _source(self) -> str:
+        """What messages call the annotation file or files."""
+        return ", ".join(files_of(self.ann_file))
+
+    def _join_prefix(self) -> None:
+        """Make folders and annotation files relative to ``data_root``; mmengine's knows one file only."""
+        files: AnnotationFiles = self.ann_file
+        if isinstance(files, str):
+            super()._join_prefix()
+            return
+        self.ann_file = ""
+        super()._join_prefix()
+        self.ann_file = [os.path.join(self.data_root or "", path) for path in files_of(files)]
 
     def _set_classes(self, found: tuple[str, ...] | None) -> list[int]:
         """Settle ``metainfo['classes']`` and return our label of every class of the annotation file.
@@ -146,7 +191,7 @@ class CellDataset(BaseDetDataset):
             self._metainfo["classes"] = wanted = found
         if set(wanted) != set(found):
             raise UsageError(
-                f"{self.ann_file} has the classes {found}, the config's metainfo {tuple(wanted)}. "
+                f"{self._source} has the classes {found}, the config's metainfo {tuple(wanted)}. "
                 f"Set metainfo=dict(classes={found}) in every data set of the config and "
                 f"num_classes={len(found)} in the model's heads; "
                 "or give the data sets single_class='cell' to make all classes one"
@@ -155,68 +200,47 @@ class CellDataset(BaseDetDataset):
         return [order[name] for name in found]
 
     def _check_image_files(self, images: list[dict[str, Any]]) -> None:
-        if self.backend_args is not None:
-            return  # a remote store has no cheap listing
-        by_folder: dict[str, list[str]] = defaultdict(list)
-        for image in images:
-            folder, name = os.path.split(image["img_path"])
-            by_folder[folder].append(name)
-        missing = []
-        for folder, names in by_folder.items():
-            # One listing per folder: a stat per image takes minutes on a network drive.
-            present = set(os.listdir(folder or ".")) if os.path.isdir(folder or ".") else set()
-            missing += [os.path.join(folder, name) for name in names if name not in present]
+        missing = missing_files(images)
         if missing:
             first = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
             raise FileNotFoundError(
-                f"{len(missing)} of {len(images)} images of {self.ann_file} are missing: {first}. "
+                f"{len(missing)} of {len(images)} images of {self._source} are missing: {first}. "
                 f"Put them there, or point data_root and data_prefix.img (now {self.data_prefix['img']!r}) "
                 "at the folder that holds them"
             )
 
-    def _check_masks(self, images: list[dict[str, Any]]) -> None:
-        loaders = [
+    def _of_their_size(self, images: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the images whose file is of the size that is annotated.
+
+        Raises:
+            AnnotationError: there are others, and they are not to be skipped.
+        """
+        loader = next((s for s in self.pipeline.transforms if isinstance(s, LoadCellImage)), None)
+        faults = Faults(self._source)
+        kept = of_their_size(images, faults, None if loader is None else loader.selection)
+        for sentence in faults.settle(self.on_error):
+            print_log(sentence, "current", logging.WARNING)
+        return kept
+
+    def _mask_loaders(self) -> list[LoadAnnotations]:
+        return [
             step
             for step in self.pipeline.transforms
             if isinstance(step, LoadAnnotations) and step.with_mask
         ]
+
+    def _check_fits_pipeline(self, images: list[dict[str, Any]]) -> None:
         polygons_only = any(
-            not step.poly2mask for step in loaders if not isinstance(step, LoadRoIAnnotations)
+            not step.poly2mask and not isinstance(step, LoadRoIAnnotations)
+            for step in self._mask_loaders()
         )
-        for image, instance in _instances(images):
-            mask = instance.get("mask")
-            if not mask:  # none, or no polygon
-                if loaders:
-                    raise UsageError(
-                        f"{self._where(image)} has no mask but the pipeline loads masks; convert with masks"
-                    )
-                continue
-            if not isinstance(mask, dict):
-                continue
-            if polygons_only:
+        for image in images if polygons_only else ():
+            if any(isinstance(instance.get("mask"), dict) for instance in image["instances"]):
                 raise UsageError(
-                    f"{self._where(image)} has an RLE mask, which LoadAnnotations(poly2mask=False) "
-                    "would silently ignore; use LoadRoIAnnotations, or set poly2mask=True"
+                    f"{self._source}: an instance of {os.path.basename(image['img_path'])} has an RLE mask, which "
+                    "LoadAnnotations(poly2mask=False) would silently ignore; use LoadRoIAnnotations, or set "
+                    "poly2mask=True"
                 )
-            if tuple(mask["size"]) != (image["height"], image["width"]):
-                raise UsageError(
-                    f"{self._where(image)} has a mask of (height, width) {tuple(mask['size'])}, "
-                    f"the image is {(image['height'], image['width'])}; convert the annotations again"
-                )
-
-    def _where(self, image: dict[str, Any]) -> str:
-        return f"{self.ann_file}: an instance of {os.path.basename(image['img_path'])}"
-
-
-def _instances(images: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    for image in images:
-        for instance in image["instances"]:
-            yield image, instance
-
-
-def _has_area(bbox: list[float]) -> bool:
-    x1, y1, x2, y2 = bbox
-    return x2 > x1 and y2 > y1
 
 
 def _counts(image: dict[str, Any]) -> bool:

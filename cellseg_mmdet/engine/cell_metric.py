@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +10,9 @@ from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from cellseg_mmdet.annotations.files import read_annotations
+from cellseg_mmdet.annotations.faults import OnError
+from cellseg_mmdet.annotations.files import AnnotationFiles, files_of, read_annotations
+from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.evaluation import scoring
 from cellseg_mmdet.evaluation.image_metric import ImageMetric, MetricOptions
 from cellseg_mmdet.postprocess import Pipeline, build_pipeline
@@ -24,7 +26,8 @@ class CellMetric(BaseMetric):
     Images are measured one by one as they come; of an image only its measurements are kept.
 
     Args:
-        ann_file: COCO json or MMDetection pickle; images are matched by file name.
+        ann_file: COCO json or MMDetection pickle; images are matched by file name. A list of files is read as one, for
+            a `ConcatDataset` of them.
         metric: one or several of ``cellseg_mmdet.evaluation.IMAGE_METRICS``: 'kaggle_map', 'pq',
             'aji', 'aji_plus', 'dice', 'iou', 'f1', 'count_error', 'coco_ap'. (Named as in mmdet's
             `CocoMetric`: a config with the key ``metrics`` is an `Evaluator` to mmengine.)
@@ -36,6 +39,8 @@ class CellMetric(BaseMetric):
             ``postprocess``.
         collect_device: 'cpu' or 'gpu', where the results of several processes come together.
         prefix: what the names of the scores begin with, instead of 'cell'.
+        on_error: what `annotations.validate` finds wrong with an entry is an error ('stop'), or left out and counted in
+            the log ('skip').
 
     Raises:
         ValueError: for an unknown metric or step or a wrong parameter, as soon as the class names
@@ -46,21 +51,23 @@ class CellMetric(BaseMetric):
 
     def __init__(
         self,
-        ann_file: str | os.PathLike[str],
+        ann_file: AnnotationFiles,
         metric: str | Sequence[str] = ("kaggle_map",),
         postprocess: Sequence[Mapping[str, Any]] | None = None,
         single_class: str | None = None,
         coco_max_dets: int = 2000,
         collect_device: str = "cpu",
         prefix: str | None = None,
+        on_error: OnError = "stop",
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        self.ann_file = os.fspath(ann_file)
+        self.ann_file = ", ".join(files_of(ann_file))
         self.metric_names = (metric,) if isinstance(metric, str) else tuple(metric)
         self.steps = postprocess
         self.single_class = single_class
         self.coco_max_dets = coco_max_dets
-        self.records = scoring.records_by_image_id(read_annotations(ann_file), self.ann_file)
+        records = read_annotations(ann_file, on_error=on_error, tell=_warn)
+        self.records = scoring.records_by_image_id(records, self.ann_file)
         self._metrics: dict[str, ImageMetric] = {}
         self._pipeline: Pipeline | None = None
 
@@ -84,6 +91,7 @@ class CellMetric(BaseMetric):
             self._build()
         for sample in data_samples:
             prediction = from_dump_entry(sample)
+            self._check_annotated(prediction.image_id)
             self.results.append(
                 scoring.measure_image(
                     prediction, self.records, self._metrics, self._pipeline, self.ann_file
@@ -98,6 +106,15 @@ class CellMetric(BaseMetric):
                 "current",
             )
         return scoring.summarise_all(results, self._metrics)
+
+    def _check_annotated(self, image_id: str) -> None:
+        if image_id not in self.records:
+            known = ", ".join(sorted(self.records)[:3])
+            raise DataError(
+                f"image {image_id!r} is not in {self.ann_file}; its {len(self.records)} are {known}, ... Where the "
+                "data set joins several annotation files (ConcatDataset, or a list), give CellMetric all of them: "
+                "ann_file=['a.json', 'b.json']"
+            )
 
     def _build(self) -> None:
         classes = (self._dataset_meta or {}).get("classes")
@@ -118,3 +135,7 @@ class CellMetric(BaseMetric):
                 "CellMetric: postprocess may end with masks that overlap; RemoveOverlaps is applied last",
                 "current",
             )
+
+
+def _warn(sentence: str) -> None:
+    print_log(sentence, "current", logging.WARNING)

@@ -7,8 +7,9 @@ import copy
 import os
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +101,14 @@ def _move(cfg: Config, data: str) -> None:
     old, name = _parent_and_name(cfg)
     for part in _dicts(cfg._cfg_dict):
         for key in ("data_root", "ann_file"):
-            value = part.get(key)
-            if isinstance(value, str) and f"{value}/".startswith(old or f"{name}/"):
-                part[key] = os.path.join(data, value.removeprefix(old))
+            _change(part, key, partial(_moved, data, old, name))
+
+
+def _moved(data: str, old: str, name: str, path: str) -> str:
+    """Return a path of the data set below the folder ``data``, others as they are."""
+    if f"{path}/".startswith(old or f"{name}/"):
+        return os.path.join(data, path.removeprefix(old))
+    return path
 
 
 def _parent_and_name(cfg: Config) -> tuple[str, str]:
@@ -124,10 +130,23 @@ def _fold_number(fold: int | str) -> int:
 def _hold_out(cfg: Config, fold: int) -> None:
     pattern = re.compile(rf"fold{cfg.fold}(?!\d)")
     for part in _dicts(cfg._cfg_dict):
-        if isinstance(part.get("ann_file"), str):
-            folder, slash, name = part["ann_file"].rpartition("/")
-            part["ann_file"] = folder + slash + pattern.sub(f"fold{fold}", name)
+        _change(part, "ann_file", partial(_in_name, pattern, f"fold{fold}"))
     cfg.fold = fold
+
+
+def _in_name(pattern: re.Pattern[str], new: str, path: str) -> str:
+    """Replace a pattern in the name of a file, not in its folder."""
+    folder, slash, name = path.rpartition("/")
+    return folder + slash + pattern.sub(new, name)
+
+
+def _change(part: ConfigDict, key: str, change: Callable[[str], str]) -> None:
+    """Change a path, or each of a list of paths."""
+    value = part.get(key)
+    if isinstance(value, str):
+        part[key] = change(value)
+    elif isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+        part[key] = [change(one) for one in value]
 
 
 def _test_on(cfg: Config, split: str) -> None:

@@ -7,18 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from cellseg_mmdet.annotations.cell_csv import ANY_CELL, CellTable, is_csv, read_cell_table
-from cellseg_mmdet.annotations.files import read_annotations
+from cellseg_mmdet.annotations.cell_csv import ANY_CELL
+from cellseg_mmdet.annotations.faults import OnError
 from cellseg_mmdet.config_content import cell_metrics, class_names, read_config
-from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.evaluation.image_metric import MetricOptions, metric_names
 from cellseg_mmdet.evaluation.report import Report, evaluate
 from cellseg_mmdet.evaluation.scoring import records_by_image_id
+from cellseg_mmdet.evaluation.sources import (
+    CellSource,
+    Context,
+    known_sizes,
+    needs_config,
+    read_source,
+)
 from cellseg_mmdet.export.check import find_images
 from cellseg_mmdet.images import image_size_hw
 from cellseg_mmdet.postprocess import Pipeline
 from cellseg_mmdet.postprocess.from_config import pipeline_from_config
-from cellseg_mmdet.structures import ImagePrediction, ImageRecord, from_records, load_predictions
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord
 
 if TYPE_CHECKING:  # a csv file is scored without mmengine
     from mmengine.config import Config
@@ -31,11 +37,11 @@ class ScoringTask:
     """Predictions, the annotations of the same images, and how the ones are scored by the others.
 
     Attributes:
-        predictions: raw ones of a dump, or the final cells of a csv file.
+        predictions: raw ones of a dump, or the final cells of another kind of file.
         records: the annotated images.
         about: the files: ``predictions``, ``annotations`` and, if there is one, ``config``.
         config: None without such a file.
-        has_scores: whether the predictions have scores; those of a csv file have none.
+        has_scores: whether the predictions have scores, as those of dumps and COCO results have.
         postprocess: what is applied to the predictions first; None for nothing.
         options: of the metrics.
     """
@@ -71,10 +77,16 @@ def evaluate_files(
     config: PathLike | None = None,
     postprocess: bool = True,
     images_dir: PathLike | None = None,
+    on_error: OnError = "stop",
 ) -> Report:
     """Score the predictions of a file; arguments and errors are those of `read_scoring_task`."""
     task = read_scoring_task(
-        predictions, annotations, config=config, postprocess=postprocess, images_dir=images_dir
+        predictions,
+        annotations,
+        config=config,
+        postprocess=postprocess,
+        images_dir=images_dir,
+        on_error=on_error,
     )
     return task.evaluate()
 
@@ -86,48 +98,81 @@ def read_scoring_task(
     config: PathLike | None = None,
     postprocess: bool = True,
     images_dir: PathLike | None = None,
+    on_error: OnError = "stop",
 ) -> ScoringTask:
-    """Read a dump of raw predictions, or a csv file of final cells, and the annotations that it is scored by.
+    """Read predictions and the truth that they are scored by, each from a file or folder of any kind of `sources`.
 
     Args:
-        predictions: what cellseg test wrote, or a csv: a submission, or in the layout of train.csv.
-        annotations: COCO json, MMDetection pickle, or a csv of either kind.
-        config: of the dump: its `postprocess` list, class names and detection cap of COCO AP. A csv
-            needs none of these: its cells are final.
+        predictions: what cellseg test or infer wrote, or another kind of file.
+        annotations: of the same images.
+        config: of a dump of raw predictions: its `postprocess` list, class names and detection cap of COCO AP. Other
+            kinds need none of these: their cells are final.
         postprocess: whether the config's list is applied to a dump.
         images_dir: where a csv file finds the sizes of its images if neither file says them.
+        on_error: 'skip' leaves entries out that cannot be used, of annotations and COCO results, and logs their number.
 
     Raises:
         FileNotFoundError: if a file does not exist.
         UsageError: if there is a dump and no config.
-        ValueError: if a file is damaged, or a csv is of other images.
+        DataError: if a file is damaged, or of other images.
     """
-    found = read_cell_table(predictions) if is_csv(predictions) else load_predictions(predictions)
-    true = read_cell_table(annotations) if is_csv(annotations) else read_annotations(annotations)
+    found = read_source(predictions, on_error=on_error)
+    true = read_source(annotations, on_error=on_error)
     about = {"predictions": os.fspath(predictions), "annotations": os.fspath(annotations)}
     about |= {} if config is None else {"config": os.fspath(config)}
     parsed = None if config is None else read_config(config)
-    if isinstance(found, CellTable):
-        return _task_of_cells(found, true, about, parsed, images_dir)
-    if parsed is None:
-        raise UsageError(
-            f"{predictions} holds raw predictions: --config must name the file with their "
-            "post-processing and classes"
-        )
-    options = _options(parsed)
-    if isinstance(true, CellTable):
-        if not true.says_types:
-            options = replace(options, single_class=ANY_CELL)
-        true = true.to_records({image.image_id: (image.height, image.width) for image in found})
+    for source, path in ((found, predictions), (true, annotations)):
+        if source.is_raw and parsed is None:
+            raise needs_config(path)
+    options = MetricOptions() if parsed is None else _options(parsed)
+    pipeline = None
+    if parsed is not None and postprocess and (found.is_raw or true.is_raw):
+        pipeline = pipeline_from_config(parsed)
+    context = known_sizes(Context(sizes_in(images_dir)), found, true)
+    context = replace(context, classes=options.classes, postprocess=pipeline)
+    records = true.records(context)
+    context = replace(context, sizes_hw=dict(context.sizes_hw) | _sizes_of(records, about))
     return ScoringTask(
-        found,
-        true,
+        found.predictions(context),
+        records,
         about,
         parsed,
-        has_scores=True,
-        postprocess=pipeline_from_config(parsed) if postprocess else None,
-        options=options,
+        has_scores=found.has_scores,
+        postprocess=pipeline if found.is_raw else None,
+        options=_with_classes(options, found, true, records, context),
     )
+
+
+def _with_classes(
+    options: MetricOptions,
+    found: CellSource,
+    true: CellSource,
+    records: Sequence[ImageRecord],
+    context: Context,
+) -> MetricOptions:
+    """Return the options with the classes of the predictions, and a single class where one side tells none apart."""
+    if not found.has_scores:
+        return options  # nothing that looks at classes is measured
+    if not found.is_raw:  # the labels are those of its own categories, not of a config
+        classes = found.classes or (context.index.classes if context.index else None)
+        options = replace(options, classes=classes)
+        named = {name for record in records for name in record.categories}
+        if classes is not None and len(classes) == 1 and not named <= set(classes):
+            return replace(options, single_class=classes[0])
+    if not true.says_types:
+        options = replace(options, single_class=ANY_CELL)
+    return options
+
+
+def sizes_in(folder: PathLike | None) -> dict[str, tuple[int, int]]:
+    """Return height and width of the images of a folder by id; none without a folder.
+
+    Raises:
+        NotADirectoryError: there is no such folder.
+        DataError: it holds no image, or one that cannot be read.
+    """
+    images = {} if folder is None else find_images(folder)
+    return {image_id: image_size_hw(path) for image_id, path in images.items()}
 
 
 def options_from_config(path: PathLike) -> MetricOptions:
@@ -137,23 +182,6 @@ def options_from_config(path: PathLike) -> MetricOptions:
         FileNotFoundError: if there is no such file.
     """
     return _options(read_config(path))
-
-
-def _task_of_cells(
-    found: CellTable,
-    true: CellTable | list[ImageRecord],
-    about: Mapping[str, str],
-    config: Config | None,
-    images_dir: PathLike | None,
-) -> ScoringTask:
-    sizes_hw = _sizes_in(images_dir) | found.sizes_hw
-    records = true.to_records(sizes_hw) if isinstance(true, CellTable) else true
-    sizes_hw |= {
-        image_id: (record.height, record.width)
-        for image_id, record in records_by_image_id(records, about["annotations"]).items()
-    }
-    final = from_records(found.to_records(sizes_hw))
-    return ScoringTask(final, records, about, config, has_scores=False)
 
 
 def _options(config: Config) -> MetricOptions:
@@ -170,6 +198,8 @@ def _options(config: Config) -> MetricOptions:
     )
 
 
-def _sizes_in(folder: PathLike | None) -> dict[str, tuple[int, int]]:
-    images = {} if folder is None else find_images(folder)
-    return {image_id: image_size_hw(path) for image_id, path in images.items()}
+def _sizes_of(
+    records: Sequence[ImageRecord], about: Mapping[str, str]
+) -> dict[str, tuple[int, int]]:
+    by_id = records_by_image_id(records, about["annotations"])
+    return {image_id: (record.height, record.width) for image_id, record in by_id.items()}

@@ -91,7 +91,8 @@ class CocoWriter(Writer):
 
     The data set has no annotations: ``COCO('images.json').loadRes('predictions.json')`` joins both. Where no cell was
     found in any image the list is empty, of which pycocotools makes an IndexError; ``cellseg evaluate`` reads it.
-    Images have the id of their prediction, or without one their number in the order in which they come.
+    Images have the id of their prediction, or without one their number in the order in which they come; beside their
+    file's name, which planes of a stack share, stands the ``name`` that their results go by.
     """
 
     def open(self, out_dir: str | os.PathLike[str], classes: Sequence[str]) -> None:
@@ -116,6 +117,7 @@ class CocoWriter(Writer):
             {
                 "id": prediction.img_id,
                 "file_name": prediction.img_path or prediction.image_id,
+                "name": prediction.image_id,
                 "height": prediction.height,
                 "width": prediction.width,
             }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -66,6 +66,7 @@ def fuse_dumps(
     union: bool = False,
     classes: Sequence[str] | None = None,
     workers: int | None = None,
+    read: Callable[[str | os.PathLike[str]], Sequence[ImagePrediction]] = load_predictions,
 ) -> FusionSummary:
     """Fuse dumps of raw predictions and write the result, a dump of the same layout.
 
@@ -78,6 +79,7 @@ def fuse_dumps(
             different folds; else all dumps must be of the same images.
         classes: of the models, to check the labels against; a dump does not say them.
         workers: processes; by default the available cores.
+        read: reads one of ``paths``; by default as a dump.
 
     Raises:
         FileNotFoundError: if a dump does not exist.
@@ -87,7 +89,7 @@ def fuse_dumps(
     """
     weights = [1.0] * len(paths) if weights is None else weights
     check_weights(weights, len(paths))
-    dumps = [_read(path, weight) for path, weight in zip(paths, weights, strict=True)]
+    dumps = [_read(path, weight, read) for path, weight in zip(paths, weights, strict=True)]
     if not union:
         _check_same_images(dumps)
     if classes is not None:
@@ -122,8 +124,12 @@ class _Image(NamedTuple):
     weights: tuple[float, ...]
 
 
-def _read(path: str | os.PathLike[str], weight: float) -> Dump:
-    predictions = {prediction.image_id: prediction for prediction in load_predictions(path)}
+def _read(
+    path: str | os.PathLike[str],
+    weight: float,
+    read: Callable[[str | os.PathLike[str]], Sequence[ImagePrediction]],
+) -> Dump:
+    predictions = {prediction.image_id: prediction for prediction in read(path)}
     return Dump(os.fspath(path), weight, predictions)
 
 

@@ -14,6 +14,7 @@ from cellseg_mmdet.images.selection import (
     add_plane_arguments,
     selection_from,
 )
+from cellseg_mmdet.images.sizes import sizes_hw_of
 from cellseg_mmdet.images.source import (
     MAX_PIXELS,
     ImageSource,
@@ -44,4 +45,5 @@ __all__ = [
     "open_images",
     "read_image",
     "selection_from",
+    "sizes_hw_of",
 ]

@@ -50,7 +50,9 @@ def annotated_images(dataset: Any) -> list[ImageRecord]:
     folder = (dataset.data_prefix or {}).get("img", "")
     return [
         replace(record, file_name=os.path.join(folder, record.file_name))
-        for record in read_annotations(dataset.ann_file)
+        for record in read_annotations(
+            dataset.ann_file, on_error=getattr(dataset, "on_error", "stop")
+        )
     ]
 
 

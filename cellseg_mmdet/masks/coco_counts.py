@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from cellseg_mmdet.errors import MaskError
+from cellseg_mmdet.errors import MaskError, shown
 from cellseg_mmdet.masks.ragged import offsets_from_lengths, segment_ids, segment_sums
 
 _FIRST_CHAR, _LAST_CHAR = 48, 48 + 63
@@ -60,9 +61,7 @@ def decode_counts(strings: Sequence[bytes | str]) -> tuple[np.ndarray, np.ndarra
         >>> counts.tolist(), offsets.tolist()
         ([2, 3, 1, 6], [0, 2, 4])
     """
-    encoded = [
-        text.encode("ascii", "replace") if isinstance(text, str) else text for text in strings
-    ]
+    encoded = _as_bytes(strings)
     chars = np.frombuffer(b"".join(encoded), dtype=np.uint8).astype(np.int64)
     char_offsets = offsets_from_lengths(np.array([len(text) for text in encoded], dtype=np.int64))
     _check_alphabet(chars, char_offsets)
@@ -96,6 +95,41 @@ def decode_counts(strings: Sequence[bytes | str]) -> tuple[np.ndarray, np.ndarra
         instance = segment_ids(offsets)[np.argmax(counts < 0)]
         raise MaskError("negative count in the RLE counts string", int(instance))
     return counts, offsets
+
+
+def plain_counts(counts: Any) -> np.ndarray:
+    """Return the counts (C,) int64 of an RLE that lists them.
+
+    Raises:
+        MaskError: they are no list of whole numbers.
+
+    Example:
+        >>> plain_counts([2, 3, 1])
+        array([2, 3, 1])
+    """
+    try:
+        found = np.asarray(counts) if isinstance(counts, list | tuple | np.ndarray) else None
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        found = None
+    if found is not None and found.ndim == 1 and found.dtype.kind in "iuf":
+        # Beyond 2 ** 53 floats are no counts any more, and NaN is not below it.
+        if found.dtype.kind == "i" or not len(found):
+            return found.astype(np.int64)
+        if (np.abs(found) < 2**53).all() and (found == np.floor(found)).all():
+            return found.astype(np.int64)
+    raise MaskError(f"RLE counts are a text or a list of whole numbers; got {shown(counts)}")
+
+
+def _as_bytes(strings: Sequence[bytes | str]) -> list[bytes]:
+    encoded = []
+    for index, text in enumerate(strings):
+        try:
+            encoded.append(text.encode("ascii") if isinstance(text, str) else text)
+        except UnicodeEncodeError as error:
+            raise MaskError(
+                f"character {text[error.start]!r} at {error.start} is not of an RLE string", index
+            ) from None
+    return encoded
 
 
 def _position_in_segment(offsets: np.ndarray) -> np.ndarray:

@@ -8,15 +8,19 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from cellseg_mmdet.errors import MaskError
+from cellseg_mmdet.errors import MaskError, shown
 from cellseg_mmdet.masks.roi_masks import RoIMasks
 from cellseg_mmdet.masks.runs import Runs
+
+# The outline of a cell is shorter in any image that can be read. pycocotools takes 100 bytes for each of its pixels.
+_MAX_OUTLINE_PX = 1_000_000
 
 
 def segmentations_to_runs(segmentations: Sequence[Any], height: int, width: int) -> Runs:
     """Read segmentations of one image, each a COCO RLE or a list of polygons ``[x1, y1, x2, y2, ...]``.
 
-    A polygon of fewer than three points covers nothing. Pixels are those of pycocotools' ``frPyObjects``.
+    A polygon of fewer than three points covers nothing, nor does what lies outside the image. Pixels are those of
+    pycocotools' ``frPyObjects``; what would crash it, or take it gigabytes, is refused before.
 
     Raises:
         MaskError: for a malformed segmentation; it names the instance where one is to blame.
@@ -84,21 +88,66 @@ def _to_rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
         return _rasterise(segmentation, height, width)
     if isinstance(segmentation, dict) and segmentation.keys() >= {"size", "counts"}:
         return segmentation
+    hint = ""
+    if isinstance(segmentation, list | tuple) and all(
+        isinstance(part, int | float) for part in segmentation
+    ):
+        hint = "; a single polygon stands in a list of its own"
+    elif isinstance(segmentation, list | tuple) and any(
+        isinstance(part, dict) for part in segmentation
+    ):
+        hint = "; an RLE stands without a list around it"
     raise MaskError(
         "a mask is a list of polygons [x1, y1, x2, y2, ...] or a COCO RLE with 'size' and 'counts'; "
-        f"got {type(segmentation).__name__} {str(segmentation)[:60]}"
+        f"got {shown(segmentation)}{hint}"
     )
 
 
 def _rasterise(polygons: Sequence[Sequence[float]], height: int, width: int) -> dict[str, Any]:
-    odd = [len(polygon) for polygon in polygons if len(polygon) % 2]
-    if odd:
-        raise MaskError(f"a polygon of {odd[0]} numbers; x and y come in pairs")
     usable = [
-        np.asarray(polygon, dtype=np.float64).tolist() for polygon in polygons if len(polygon) >= 6
+        numbers.tolist()
+        for numbers in map(_numbers_of, polygons)
+        if len(numbers) >= 6 and _meets_image(numbers, height, width)
     ]
     if not usable:
-        return Runs.from_pixels(
-            np.zeros(0, np.int64), np.zeros(0, np.int64), 1, height, width
-        ).to_coco()[0]
+        nothing = np.zeros(0, np.int64)
+        return Runs.from_pixels(nothing, nothing, 1, height, width).to_coco()[0]
     return coco_mask.merge(coco_mask.frPyObjects(usable, height, width))
+
+
+def _numbers_of(polygon: Any) -> np.ndarray:
+    """Return the coordinates of a polygon as (2 P,) float64: finite, and two for each point."""
+    try:
+        numbers = np.asarray(polygon)
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        numbers = np.zeros((0, 0))
+    if not len(polygon):
+        return np.zeros(0)
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iuf":
+        raise MaskError(f"a polygon is a list of numbers x1, y1, x2, y2, ...; got {shown(polygon)}")
+    if len(numbers) % 2:
+        raise MaskError(f"a polygon of {len(numbers)} numbers; x and y come in pairs")
+    if not np.isfinite(numbers).all():
+        raise MaskError(f"a polygon with a coordinate that is not finite: {shown(polygon)}")
+    return numbers.astype(np.float64)
+
+
+def _meets_image(numbers: np.ndarray, height: int, width: int) -> bool:
+    """Return whether a polygon's box and the image have something in common.
+
+    Raises:
+        MaskError: its outline is absurdly long.
+    """
+    points = numbers.reshape(-1, 2)
+    (x1, y1), (x2, y2) = points.min(axis=0), points.max(axis=0)
+    if x2 < 0 or y2 < 0 or x1 > width or y1 > height:
+        return False
+    # A bound that costs nothing first; the sum only for what exceeds it.
+    if len(points) * max(x2 - x1, y2 - y1) > _MAX_OUTLINE_PX:
+        steps = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1)
+        if steps.sum() > _MAX_OUTLINE_PX:
+            raise MaskError(
+                f"a polygon of {steps.sum():.3g} pixels around, in an image of {height} x {width}; "
+                f"allowed are {_MAX_OUTLINE_PX:,}: are its coordinates in pixels?"
+            )
+    return True

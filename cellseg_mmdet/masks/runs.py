@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cellseg_mmdet.errors import MaskError
+from cellseg_mmdet.errors import MaskError, shown
 from cellseg_mmdet.masks import coco_counts, rle_strings
 from cellseg_mmdet.masks.ragged import (
     offsets_from_lengths,
@@ -185,7 +185,8 @@ class Runs:
         ``height`` and ``width`` are needed where ``rles`` may be empty, and are checked otherwise.
 
         Raises:
-            MaskError: for a size that differs, counts that do not add up to it, or a malformed counts string.
+            MaskError: for what is no RLE, a size that differs, counts that do not add up to it, or a malformed counts
+                string; it names the instance.
         """
         if height is None or width is None:
             if not len(rles):
@@ -194,23 +195,13 @@ class Runs:
                 )
             height, width = (int(side) for side in rles[0]["size"])
         for index, rle in enumerate(rles):
-            if tuple(rle["size"]) != (height, width):
-                raise MaskError(
-                    f"RLE size {list(rle['size'])} differs from [{height}, {width}]", index
-                )
-
-        is_list = [not isinstance(rle["counts"], bytes | str) for rle in rles]
-        if any(is_list):
-            per_instance = [
-                np.asarray(rle["counts"], dtype=np.int64)
-                if plain
-                else coco_counts.decode_counts([rle["counts"]])[0]
-                for rle, plain in zip(rles, is_list, strict=True)
-            ]
+            _check_rle(rle, height, width, index)
+        if all(isinstance(rle["counts"], bytes | str) for rle in rles):
+            counts, offsets = coco_counts.decode_counts([rle["counts"] for rle in rles])
+        else:
+            per_instance = [_counts_of(rle["counts"], index) for index, rle in enumerate(rles)]
             offsets = offsets_from_lengths(np.array([len(counts) for counts in per_instance]))
             counts = np.concatenate(per_instance)
-        else:
-            counts, offsets = coco_counts.decode_counts([rle["counts"] for rle in rles])
         return cls._from_counts(counts, offsets, height, width)
 
     def to_coco(self, *, text: bool = False) -> list[dict[str, Any]]:
@@ -245,6 +236,13 @@ class Runs:
         owner = segment_ids(offsets)
         if (counts < 0).any():
             raise MaskError("negative RLE count", int(owner[np.argmax(counts < 0)]))
+        too_long = counts > height * width  # before they are summed up: sums wrap around
+        if too_long.any():
+            at = int(np.argmax(too_long))
+            raise MaskError(
+                f"RLE count {counts[at]} is more than the {height} x {width} = {height * width} pixels",
+                int(owner[at]),
+            )
         totals = segment_sums(counts, offsets)
         if (totals != height * width).any():
             index = int(np.argmax(totals != height * width))
@@ -337,3 +335,30 @@ class Runs:
 def _check_order(order: str) -> None:
     if order not in ("row", "column"):
         raise ValueError(f"order must be 'row' (Sartorius) or 'column' (DSB2018); got {order!r}")
+
+
+def _check_rle(rle: Any, height: int, width: int, index: int) -> None:
+    if not isinstance(rle, Mapping) or "size" not in rle or "counts" not in rle:
+        raise MaskError(f"an RLE has 'size' and 'counts'; got {shown(rle)}", index)
+    size = rle["size"]
+    try:
+        found = tuple(size)
+        fits = bool(found == (height, width))
+    except (TypeError, ValueError):
+        raise MaskError(f"RLE size is [height, width]; got {shown(size)}", index) from None
+    if not fits:
+        swapped = found == (width, height)
+        hint = ": height and width are exchanged" if swapped else ""
+        raise MaskError(
+            f"RLE size {shown(list(found)).removesuffix(' (list)')} differs from [{height}, {width}]{hint}",
+            index,
+        )
+
+
+def _counts_of(counts: Any, index: int) -> np.ndarray:
+    try:
+        if isinstance(counts, bytes | str):
+            return coco_counts.decode_counts([counts])[0]
+        return coco_counts.plain_counts(counts)
+    except MaskError as error:
+        raise MaskError(error.cause, index) from None

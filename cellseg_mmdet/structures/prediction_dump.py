@@ -14,7 +14,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from cellseg_mmdet.errors import CellsegError, DataError
+from cellseg_mmdet.errors import CellsegError, DataError, shown
+from cellseg_mmdet.fields import FieldError, Identifier, identifier, size_hw, text
 from cellseg_mmdet.fileio import atomic_write
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.masks.encoded import EncodedMasks
@@ -83,7 +84,10 @@ def from_dump_entry(entry: Mapping[str, Any], *, where: str = "prediction") -> I
         raise DataError(f"{where}: expected a dict, found {type(entry).__name__}")
     _require(entry, ("img_path", "ori_shape", "pred_instances"), where)
     instances = entry["pred_instances"]
-    where = f"{where} ({entry['img_path']})"
+    img_path, img_id, (height, width) = _image_of(entry, where)
+    where = f"{where} ({img_path})"
+    if not isinstance(instances, Mapping):
+        raise DataError(f"{where}: pred_instances is {shown(instances)}, not a dict")
     if "masks" not in instances:
         raise DataError(
             f"{where}: pred_instances has no masks; a model without a mask head finds boxes only"
@@ -92,12 +96,11 @@ def from_dump_entry(entry: Mapping[str, Any], *, where: str = "prediction") -> I
         instances, [key for key in _SHAPES if key not in _OPTIONAL], f"{where}: pred_instances"
     )
     arrays = _arrays_of(instances, where)
-    height, width = (int(side) for side in entry["ori_shape"][:2])
     try:
         return ImagePrediction(
-            image_id=Path(entry["img_path"]).stem,
-            img_path=str(entry["img_path"]),
-            img_id=entry.get("img_id"),
+            image_id=Path(img_path).stem,
+            img_path=img_path,
+            img_id=img_id,
             height=height,
             width=width,
             boxes=arrays["bboxes"],
@@ -107,7 +110,7 @@ def from_dump_entry(entry: Mapping[str, Any], *, where: str = "prediction") -> I
             mask_scores=arrays.get("maskness"),
             soft_masks=arrays.get("soft_masks"),
         )
-    except (CellsegError, TypeError, KeyError) as error:
+    except CellsegError as error:
         raise DataError(f"{where}: {error}") from error
 
 
@@ -202,9 +205,26 @@ class DumpStream:
         self._file.write(pickle.STOP)
 
 
+def _image_of(
+    entry: Mapping[str, Any], where: str
+) -> tuple[str, Identifier | None, tuple[int, int]]:
+    """Return path, id and (height, width) of the image of an entry."""
+    shape = entry["ori_shape"]
+    try:
+        img_path = text(entry["img_path"], "img_path")
+        found = entry.get("img_id")
+        img_id = None if found is None else identifier(found, "img_id")
+        sides = list(shape) if isinstance(shape, list | tuple | np.ndarray) else []
+        if len(sides) < 2:
+            raise FieldError("no size", f"ori_shape is {shown(shape)}; it must be (height, width)")
+        return img_path, img_id, size_hw(dict(zip(("height", "width"), sides, strict=False)))
+    except (FieldError, TypeError) as error:
+        raise DataError(f"{where}: {error}") from error
+
+
 def _arrays_of(instances: Mapping[str, Any], where: str) -> dict[str, np.ndarray]:
     """Return what ``pred_instances`` holds for each instance, but for the masks."""
-    arrays = {key: _to_numpy(instances[key]) for key in _SHAPES if key in instances}
+    arrays = {key: _to_numpy(instances[key], key, where) for key in _SHAPES if key in instances}
     for key, array in arrays.items():
         if not _fits(array, _SHAPES[key]):
             sides = ", ".join(
@@ -215,6 +235,10 @@ def _arrays_of(instances: Mapping[str, Any], where: str) -> dict[str, np.ndarray
         # An image without boxes never reaches the mask head: nothing is missing all the same.
         arrays.setdefault("maskness", np.zeros(0))
         arrays.setdefault("soft_masks", np.zeros((0, 0, 0), dtype=np.uint8))
+    if not np.isfinite(arrays["bboxes"]).all():
+        raise DataError(f"{where}: a box that is not finite")
+    if len(arrays["labels"]) and arrays["labels"].min() < 0:
+        raise DataError(f"{where}: label {arrays['labels'].min()}; labels are from 0")
     soft_masks = arrays.get("soft_masks")
     if soft_masks is not None and soft_masks.dtype != np.uint8:
         raise DataError(f"{where}: soft_masks of type {soft_masks.dtype}, expected uint8")
@@ -237,6 +261,10 @@ def read_masks(masks: Any, height: int, width: int) -> Runs:
     """
     if isinstance(masks, list | tuple):
         return Runs.from_coco(masks, height, width)
+    if len(getattr(masks, "shape", ())) != 3:
+        raise DataError(
+            f"masks are {shown(masks)}; allowed are a list of RLEs, or an array (N, height, width)"
+        )
     if tuple(masks.shape[1:]) != (height, width):
         raise DataError(
             f"masks of shape {tuple(masks.shape)} for an image of {height} x {width} pixels"
@@ -286,6 +314,14 @@ def _require(mapping: Mapping[str, Any], keys: Sequence[str], where: str) -> Non
         )
 
 
-def _to_numpy(value: Any) -> np.ndarray:
+def _to_numpy(value: Any, key: str, where: str) -> np.ndarray:
     # By attribute, not by type: naming torch.Tensor would import torch.
-    return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
+    try:
+        array = value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
+    except (ValueError, TypeError, OverflowError):  # lists of several lengths, say
+        array = np.array(None)
+    is_whole = key == "labels" and array.size > 0
+    if array.dtype.kind not in ("iu" if is_whole else "iuf"):
+        kind = "whole numbers" if is_whole else "numbers"
+        raise DataError(f"{where}: {key} is {shown(value)}; it must be an array of {kind}")
+    return array

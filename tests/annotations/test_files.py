@@ -62,22 +62,22 @@ def test_polygons_and_plain_counts(tmp_path: Path) -> None:
         ({"images": []}, "no 'annotations', 'categories'"),
         (
             coco(annotations=[{"id": 9, "image_id": 6, "category_id": 3, "bbox": [0, 0, 1, 1]}]),
-            "annotation 9 belongs to image_id 6",
+            r"annotation 9: image_id is 6 \(number\), .* not among the file's 1 images \(5\)",
         ),
         (
             coco(annotations=[{"id": 9, "image_id": 5, "category_id": 4, "bbox": [0, 0, 1, 1]}]),
-            "annotation 9 has category_id 4",
+            r"annotation 9: category_id is 4 \(number\), .* 1 categories \(3\)",
         ),
         (
             coco(annotations=[{"id": 9, "image_id": 5, "category_id": 3}]),
-            r"annotations, entry 1 \(id 9\): no 'bbox'",
+            "annotation 9: no 'bbox'",
         ),
         (
             coco(images=[{"id": 5, "file_name": "a.png"}]),
-            r"images, entry 1 \(id 5\): no 'height', 'width'",
+            r"images, entry 1 \(id 5\): no 'height'",
         ),
-        (coco(categories=[{"id": 3}]), r"categories, entry 1 \(id 3\): no 'name'"),
-        (coco(images=[7]), "images, entry 1 is int, not an object"),
+        (coco(categories=[{"id": 3}]), "categories, entry 1: no 'name'"),
+        (coco(images=[7]), r"images, entry 1: is 7 \(number\), not an object"),
         (coco(images=coco()["images"] * 2), "several images have the id 5"),
         (
             coco(
@@ -90,7 +90,7 @@ def test_polygons_and_plain_counts(tmp_path: Path) -> None:
                     }
                 ]
             ),
-            r"image 5 \(a\.png\): instance 0",
+            r"annotations, entry 1 of a\.png: its mask: RLE size \[1, 1\]",
         ),
     ],
 )

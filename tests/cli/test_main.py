@@ -30,7 +30,7 @@ BAD_ARGUMENTS = {
     "feature-maps": (["config.py", "model.pth"], "IMAGE"),
     "infer": (["config.py", "model.pth", "a.png"], "--out-dir"),
     "report": (["a.pkl", "--ann", "a.json"], "--out"),
-    "submit": (["a.pkl", "--out", "s.csv"], "one of the arguments --config --ground-truth"),
+    "submit": (["a.pkl"], "--out"),
     "test": (["config.py"], "CHECKPOINT"),
     "train": (["config.py", "--launcher", "cron"], "invalid choice: 'cron'"),
     "tune": (["a.pkl", "--ann", "a.json", "--out", "t.py"], "--config"),

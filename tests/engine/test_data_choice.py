@@ -7,6 +7,7 @@ import pytest
 from mmengine.config import Config
 
 from cellseg_mmdet.cli.arguments import add_data_arguments
+from cellseg_mmdet.config_content import class_names, dataset_of
 from cellseg_mmdet.engine import DataChoice, choose_data, load_config
 from cellseg_mmdet.errors import UsageError
 
@@ -210,3 +211,17 @@ def test_a_config_without_folds_minds_the_option_but_not_the_environment(
     assert "fold" not in load_config(livecell)
     with pytest.raises(UsageError, match=rf"^--fold 1: .*{livecell}\.py has no fold, so"):
         load_config(livecell, data=DataChoice(fold=1))
+
+
+def test_each_of_a_list_of_annotation_files_is_moved_and_takes_the_fold() -> None:
+    files = ["data/cells/val_fold0.json", "data/cells/more_fold0.json"]
+    cfg = Config({"data_root": "data/cells/", "fold": 0, "val_evaluator": {"ann_file": files}})
+    choose_data(cfg, DataChoice(fold=3))
+    assert cfg.val_evaluator.ann_file == [name.replace("fold0", "fold3") for name in files]
+
+
+def test_of_joined_data_sets_the_first_says_the_classes() -> None:
+    first = {"type": "CellDataset", "metainfo": {"classes": ["cort"]}}
+    loader = {"dataset": {"type": "ConcatDataset", "datasets": [first, {"type": "CellDataset"}]}}
+    assert dataset_of({"val_dataloader": loader}, "val_dataloader") == first
+    assert class_names({"val_dataloader": loader}) == ("cort",)

@@ -146,7 +146,7 @@ def test_two_submissions() -> None:
         (pickle.dumps(dump()[:1]), "1 of 2 annotated images have no prediction: b"),
         (pickle.dumps(dump(label=2)), "labels from 2 to 2 are predicted, but there are 2 classes"),
         (pickle.dumps(dump(size_hw=(2, 3))), "image 'a' is 2 x 4 pixels .* but 2 x 3"),
-        (pickle.dumps({"classes": ()}), "bad.pkl is no dump of predictions"),
+        (pickle.dumps({"classes": ()}), "bad.pkl: not mmdet 3.x annotations"),
         (
             pickle.dumps(dump()).replace(b"images/a.png", b"images/x.png"),
             "1 of 2 annotated images have no prediction: a",

@@ -21,7 +21,8 @@ from cellseg_mmdet.converters.pipeline import (
 )
 from cellseg_mmdet.converters.reader import READERS, shared_options
 from cellseg_mmdet.converters.rejects import OnError, Rejected
-from cellseg_mmdet.errors import CellsegError, DataError, MaskError, UsageError
+from cellseg_mmdet.errors import CellsegError, DataError, MaskError, UsageError, shortened, shown
+from cellseg_mmdet.fields import FieldError, flag, identifier, required, size_hw, text
 from cellseg_mmdet.fileio import load_json
 from cellseg_mmdet.images import image_size_hw, is_image
 from cellseg_mmdet.masks import Runs
@@ -39,6 +40,7 @@ class _Task:
     size_hw: tuple[int, int]  # as the annotation file has it
     path: str | None  # of the image file, relative to the image folder
     annotations: list[dict[str, Any]]
+    fault: str = ""  # of its entry in the annotation file
 
 
 def find_livecell_images(images_dir: str | os.PathLike[str]) -> dict[str, str]:
@@ -114,27 +116,38 @@ def read_livecell(
 def _tasks_of(path: str, images: Mapping[str, str]) -> list[_Task]:
     content = load_json(path)
     of_image: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    try:
-        for annotation in _entries(content, "annotations", path):
-            # Some files have ids as text in one part and as numbers in the other.
-            of_image[str(annotation["image_id"])].append(annotation)
-        tasks = []
-        for image in _entries(content, "images", path):
-            name = Path(image["file_name"]).stem
-            size_hw = int(image["height"]), int(image["width"])
-            annotations = of_image.pop(str(image["id"]), [])
-            tasks.append(_Task(path, name, size_hw, images.get(name), annotations))
-    except KeyError as error:
-        raise DataError(f"{path}: an entry has no {error}") from error
-    except TypeError as error:
-        raise DataError(f"{path}: an entry of images: {error}") from error
+    for number, annotation in enumerate(_entries(content, "annotations", path), start=1):
+        # Some files have ids as text in one part and as numbers in the other.
+        of_image[_id_of(annotation, "image_id", f"{path}: annotations, entry {number}")].append(
+            annotation
+        )
+    tasks = []
+    for number, image in enumerate(_entries(content, "images", path), start=1):
+        where = f"{path}: images, entry {number}"
+        annotations = of_image.pop(_id_of(image, "id", where), [])
+        try:
+            name = Path(text(required(image, "file_name"), "file_name")).stem
+        except FieldError as error:
+            raise DataError(f"{where}: {error}") from error
+        try:
+            size, fault = size_hw(image), ""
+        except FieldError as error:
+            size, fault = (0, 0), f"images, entry {number}: {error}"
+        tasks.append(_Task(path, name, size, images.get(name), annotations, fault))
     if of_image:
         image_id, annotations = next(iter(of_image.items()))
         raise DataError(
-            f"{path}: annotation {annotations[0].get('id')} belongs to image_id {image_id}, "
+            f"{path}: annotation {_name_of(annotations[0])} belongs to image_id {shortened(image_id, 60)}, "
             "which is not among the file's images"
         )
     return tasks
+
+
+def _id_of(entry: dict[str, Any], key: str, where: str) -> str:
+    try:
+        return str(identifier(required(entry, key), key))
+    except FieldError as error:
+        raise DataError(f"{where}: {error}") from error
 
 
 def _entries(content: Any, part: str, path: str) -> list[dict[str, Any]]:
@@ -150,6 +163,8 @@ def _entries(content: Any, part: str, path: str) -> list[dict[str, Any]]:
 
 def _convert_image(task: _Task, *, images_dir: str, cleaning: Cleaning) -> Converted:
     try:
+        if task.fault:
+            raise DataError(task.fault)
         cell_type, separator, _ = task.name.partition("_Phase_")
         if not separator:
             raise DataError("the name does not begin with a cell line, as A172_Phase_... does")
@@ -173,16 +188,24 @@ def _convert_image(task: _Task, *, images_dir: str, cleaning: Cleaning) -> Conve
 
 def _read_masks(task: _Task, height: int, width: int) -> tuple[Runs, list[Row], list[Rejected]]:
     masks, faults = parse_masks(partial(_to_runs, height=height, width=width), task.annotations)
-    sources = [f"{task.source}, annotation {entry.get('id')}" for entry in task.annotations]
+    sources = [f"{task.source}, annotation {_name_of(entry)}" for entry in task.annotations]
     rows = [Row(source=source) for i, source in enumerate(sources) if i not in faults]
     rejected = [Rejected(sources[i], None, task.name, cause) for i, cause in faults.items()]
     return masks, rows, rejected
 
 
+def _name_of(annotation: dict[str, Any]) -> str:
+    key = annotation.get("id")
+    return str(key) if type(key) is int else shown(key)
+
+
 def _to_runs(annotations: Sequence[dict[str, Any]], height: int, width: int) -> Runs:
-    crowds = [entry["iscrowd"] for entry in annotations if entry.get("iscrowd")]
-    if crowds:
-        raise MaskError(f"iscrowd is {crowds[0]}, a region of many cells; allowed is 0")
+    for index, entry in enumerate(annotations):
+        try:
+            if flag(entry.get("iscrowd"), "iscrowd"):
+                raise MaskError("iscrowd is 1, a region of many cells; allowed is 0", index)
+        except FieldError as error:
+            raise MaskError(error.cause, index) from error
     segmentations = [entry.get("segmentation", []) for entry in annotations]
     try:
         return segmentations_to_runs(segmentations, height, width)

@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cellseg_mmdet.annotations import read_annotations
+from cellseg_mmdet.annotations.files import to_records
 from cellseg_mmdet.annotations.mmdet_v2 import load_mmdet_v2, parse_mmdet_v2
+from cellseg_mmdet.annotations.validate import Checked, read_checked
 from cellseg_mmdet.converters.cleaning import Cleaning
 from cellseg_mmdet.converters.pipeline import Converted, Row, convert_images, finish_image
 from cellseg_mmdet.converters.reader import READERS, shared_options
 from cellseg_mmdet.converters.rejects import OnError, Rejected
-from cellseg_mmdet.errors import DataError, UsageError
+from cellseg_mmdet.errors import DataError, UsageError, shown
 
 
 def read_mmdet_v2(
@@ -39,17 +40,34 @@ def read_mmdet_v2(
         DataError: if the file has another layout.
         DataSetError: for images that cannot be used, unless ``on_error`` is 'skip'.
     """
-    entries = load_mmdet_v2(path)
+    entries, twice = _each_once(load_mmdet_v2(path), str(path))
     convert = partial(
         _convert_entry, source=str(path), classes=tuple(classes), cleaning=cleaning or Cleaning()
     )
-    return convert_images(convert, entries, on_error=on_error, workers=workers)
+    return convert_images(convert, entries, rejected=twice, on_error=on_error, workers=workers)
+
+
+def _each_once(
+    entries: Sequence[dict[str, Any]], source: str
+) -> tuple[list[dict[str, Any]], list[Rejected]]:
+    """Return the entries without those of an image that an earlier one is of, and these."""
+    first: dict[str, int] = {}
+    kept, twice = [], []
+    for number, entry in enumerate(entries, start=1):
+        name = entry.get("filename")
+        if isinstance(name, str) and first.setdefault(name, number) != number:
+            cause = f"entry {number} is of the same image as entry {first[name]}"
+            twice.append(Rejected(source, None, Path(name).stem, cause))
+        else:
+            kept.append(entry)
+    return kept, twice
 
 
 def _convert_entry(
     entry: dict[str, Any], *, source: str, classes: tuple[str, ...], cleaning: Cleaning
 ) -> Converted:
-    image_id = Path(str(entry.get("filename", ""))).stem
+    name = entry.get("filename")
+    image_id = Path(name).stem if isinstance(name, str) else shown(name)
     try:
         record = parse_mmdet_v2(entry, classes)
     except DataError as error:
@@ -57,6 +75,14 @@ def _convert_entry(
     return finish_image(
         record, [Row()] * len(record.masks), cleaning, source=source, image_id=image_id
     )
+
+
+def rejected_of(checked: Checked, source: str) -> list[Rejected]:
+    """Return the entries of an annotation file that were left out, as rows of rejected.csv."""
+    return [
+        Rejected(source, None, Path(fault.image).stem, f"{fault.entry}: {fault.cause}")
+        for fault in checked.faults
+    ]
 
 
 @READERS.register("mmdet-pickle")
@@ -87,6 +113,9 @@ class MMDetPickleReader:
                 "--clean needs --from-v2: the other layouts are cleaned when they are made from raw data"
             )
         else:
-            converted = Converted(records=read_annotations(args.annotations))
+            checked = read_checked(args.annotations, on_error=args.on_error)
+            print(*checked.said, sep="\n", end="\n" if checked.said else "")
+            converted = Converted(to_records(checked), rejected_of(checked, args.annotations))
+            converted.categories = checked.classes
         converted.source = args.annotations
         return converted

@@ -91,12 +91,12 @@ def read_run(
     *,
     images_dir: PathLike | None = None,
 ) -> RunData:
-    """Read and score a dump of raw predictions, or a csv file of final cells.
+    """Read and score a dump of raw predictions, or final cells of any kind of `evaluation.sources`.
 
     Args:
-        predictions: what cellseg test wrote, or a csv file such as a submission.
-        annotations: COCO json, MMDetection pickle, or a csv file of cells.
-        config: of the model that predicted; a csv needs none, but is shown with it.
+        predictions: what cellseg test wrote, or a file or folder of final cells.
+        annotations: of any of these kinds as well.
+        config: of the model that predicted; final cells need none, but are shown with it.
         images_dir: where the images are; by default where the config's data sets have them.
 
     Raises:

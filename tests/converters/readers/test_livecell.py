@@ -162,10 +162,10 @@ def test_polygons_of_one_cell_are_joined(tmp_path: Path, images: Path) -> None:
 @pytest.mark.parametrize(
     ("segmentation", "cause"),
     [
-        (WIDE, "a mask is a list of polygons .* got list"),
-        (None, "a mask is a list of polygons .* got NoneType"),
+        (WIDE, "a mask is a list of polygons .* a single polygon stands in a list of its own"),
+        (None, "a mask is a list of polygons .* got null"),
         ([[*WIDE, 1]], "a polygon of 9 numbers; x and y come in pairs"),
-        ({"size": [10, 12]}, "a mask is .* a COCO RLE with 'size' and 'counts'; got dict"),
+        ({"size": [10, 12]}, "a mask is .* a COCO RLE with 'size' and 'counts'; got {'size'"),
         ({"size": [10, 12], "counts": [0, 9]}, "RLE counts add up to 9, not to 10 x 12 = 120"),
     ],
 )
@@ -192,10 +192,10 @@ def test_a_size_that_differs_from_the_image(tmp_path: Path, images: Path) -> Non
         ([], "no 'annotations'"),
         ({"annotations": []}, "no 'images'"),
         ({"annotations": [1], "images": []}, "no 'annotations'"),
-        ({"annotations": [], "images": [{"id": 1}]}, "an entry has no 'file_name'"),
+        ({"annotations": [], "images": [{"id": 1}]}, "images, entry 1: no 'file_name'"),
         (
             {"annotations": [], "images": [dict(id=1, file_name="a", height=None, width=9)]},
-            r"images: .* not 'NoneType'",
+            "images, entry 1: height is null; it must be a whole number from 1",
         ),
         ({"annotations": [{"id": 3, "image_id": 9}], "images": []}, "annotation 3 .* image_id 9"),
     ],

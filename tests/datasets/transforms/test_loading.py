@@ -114,7 +114,7 @@ def test_mmdet_takes_the_masks_for_its_own() -> None:
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        pytest.param(None, "got NoneType", id="missing"),
+        pytest.param(None, "got null", id="missing"),
         pytest.param({"size": [HEIGHT, WIDTH]}, "'counts'", id="without counts"),
         pytest.param([1, 2, 3, 4, 5, 6], "list of polygons", id="coordinates alone"),
         pytest.param({"size": [5, 5], "counts": [25]}, r"\[5, 5\] differs", id="another size"),
