@@ -43,7 +43,8 @@ class Pending:
         """
         scores: dict[int, float] = {}
         for worker, part in self.parts:
-            scores |= worker.result_of(part)
+            found: dict[int, float] = worker.result_of(part)
+            scores |= found
         return np.array([scores[image] for image in self.images.tolist()])
 
 
