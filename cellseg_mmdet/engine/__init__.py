@@ -12,6 +12,7 @@ from cellseg_mmdet.engine.checkpoint import (
 from cellseg_mmdet.engine.config import load_config, prepare_model_cfg
 from cellseg_mmdet.engine.data_choice import DataChoice, choose_data
 from cellseg_mmdet.engine.prediction_dump import DumpPredictions
+from cellseg_mmdet.engine.reproducible import ReproducibleTraining
 from cellseg_mmdet.engine.whole_files import WholeCheckpointHook, register_whole_files
 from cellseg_mmdet.errors import CheckpointError, UnsafeCheckpointError, UsageError
 
@@ -23,6 +24,7 @@ __all__ = [
     "CheckpointError",
     "DataChoice",
     "DumpPredictions",
+    "ReproducibleTraining",
     "UnsafeCheckpointError",
     "UsageError",
     "WholeCheckpointHook",

@@ -27,6 +27,7 @@ from cellseg_mmdet.engine.config import (
 )
 from cellseg_mmdet.engine.data_choice import DataChoice
 from cellseg_mmdet.engine.distributed import process_group
+from cellseg_mmdet.engine.loading import WatchLoaders, naming_lost_items
 from cellseg_mmdet.engine.prediction_dump import check_output
 from cellseg_mmdet.engine.weights import CheckWeights
 from cellseg_mmdet.engine.whole_files import WholeRunner, naming
@@ -46,7 +47,8 @@ def run_training(args: Namespace) -> None:
         if cfg.get("load_from"):
             check = CheckWeights(cfg.load_from, strict=cfg.resume, resume=cfg.resume)
             runner.register_hook(check)
-        runner.train()
+        with naming_lost_items(runner):
+            runner.train()
 
 
 def run_testing(args: Namespace) -> dict[str, float]:
@@ -60,7 +62,8 @@ def run_testing(args: Namespace) -> dict[str, float]:
     with naming(cfg.work_dir), process_group(cfg.launcher, dist_cfg(cfg)):
         runner = build_runner(cfg)
         runner.register_hook(CheckWeights(cfg.load_from, strict=True))
-        return runner.test()
+        with naming_lost_items(runner):
+            return runner.test()
 
 
 def training_config(args: Namespace) -> Config:
@@ -121,5 +124,6 @@ def build_runner(cfg: Config) -> Runner:
     """Build the runner of a config for this machine and its processes."""
     prepare_model_cfg(cfg, cfg.launcher)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else WholeRunner.from_cfg(cfg)
+    runner.register_hook(WatchLoaders())
     runner.logger.info(f"mmcv's operators: {ops.in_use()}")
     return runner

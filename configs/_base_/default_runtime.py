@@ -21,4 +21,6 @@ custom_hooks = [
     dict(type="NumClassCheckHook"),
     # With plain BN every process validates, and rank 0 saves, running statistics of its own.
     dict(type="SyncBuffersHook"),
+    # A resumed training ends with the weights of one that was not interrupted.
+    dict(type="ReproducibleTraining"),
 ]
