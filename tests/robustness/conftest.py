@@ -19,7 +19,8 @@ custom_imports = dict(
 )
 # Random numbers of numpy (ours), and of the model's samplers (torch).
 train_pipeline = [
-    *_base_.load,
+    _base_.load[0],
+    dict(type="LoadRoIAnnotations", with_bbox=True, with_mask=True),
     dict(type="RandomRotate90"),
     dict(type="RandomPhotometry"),
     _base_.resize,
@@ -60,7 +61,7 @@ model = dict(
     data_preprocessor=dict(
         type="DetDataPreprocessor", mean=[100.0] * 3, std=[50.0] * 3, pad_size_divisor=16
     ),
-    network=dict(type="UNet", in_channels=3, channels=(4, 8), batch_norm=True, dropout=0.5),
+    network=dict(type="UNet", filters=(4, 8, 8), batch_norm=True),
     losses=dict(foreground=dict(bce=dict(type="PixelBCELoss"))),
 )
 train_pipeline = [*_base_.train_pipeline[:-1], dict(type="PackPixelTargets")]

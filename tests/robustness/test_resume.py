@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -55,8 +56,8 @@ def whole(random_run: TinyRun, kind: str) -> Path:
 def test_it_goes_on_to_the_last_bit(random_run, kind, whole, tmp_path):
     points = {
         # In the first epoch, at its end before and after the epoch's hooks, in the last one and before its end.
-        "mask_rcnn": ["iter_1", "iter_4", "epoch_1", "iter_6", "epoch_2", "iter_11", "iter_12"],
-        "unet": ["iter_5", "iter_10"],
+        "mask_rcnn": ["iter_1", "iter_4", "epoch_1", "iter_11", "iter_12"],
+        "unet": ["iter_10"],
     }[kind]
     last = "epoch_3.pth" if kind == "mask_rcnn" else "iter_14.pth"
     for point in points:
@@ -90,7 +91,7 @@ def test_every_pass_has_random_numbers_of_its_own(whole, kind):
     if kind == "mask_rcnn":
         orders = [[line["images"] for line in found[i : i + 4]] for i in (0, 4, 8)]
         assert orders[0] != orders[1] != orders[2]
-        assert all(sorted(sum(order, [])) == list(range(1, 9)) for order in orders)
+        assert all(sorted(chain(*order)) == list(range(1, 9)) for order in orders)
 
 
 def test_a_validation_that_was_cut_off_is_made_up_for(random_run, kind, whole, tmp_path):
