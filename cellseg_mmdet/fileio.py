@@ -170,10 +170,13 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
 
 def write_records_csv(path: str | os.PathLike[str], kind: type, records: Iterable[Any]) -> None:
     """Write dataclass instances of ``kind``, one a row under its fields' names (header only when there is none)."""
-    with (
-        atomic_write(path) as temporary,
-        Path(temporary).open("w", newline="", encoding="utf-8") as file,
-    ):
+    with atomic_write(path) as temporary:
+        save_records_csv(temporary, kind, records)
+
+
+def save_records_csv(path: Path, kind: type, records: Iterable[Any]) -> None:
+    """Write as `write_records_csv` does, but into a file that is a temporary one already."""
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(field.name for field in fields(kind))
         writer.writerows(astuple(record) for record in records)

@@ -13,7 +13,7 @@ from mmdet.registry import DATASETS
 from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
 
-from cellseg_mmdet.annotations import layout_of
+from cellseg_mmdet.annotations import check_set, layout_of
 from cellseg_mmdet.datasets.sources import from_folder
 from cellseg_mmdet.datasets.transforms import LoadRoIAnnotations
 from cellseg_mmdet.errors import UsageError
@@ -40,7 +40,8 @@ class CellDataset(BaseDetDataset):
         FileNotFoundError: the annotation file or an image is missing.
         NotADirectoryError: there is no image folder to list.
         UsageError: the classes differ, there is nothing to train on, or a mask does not fit its image or the pipeline.
-        DataError: the annotation file is damaged, or of no layout that is known.
+        DataError: the annotation file is damaged, of no layout that is known, or of another conversion than those
+            beside it.
     """
 
     def __init__(
@@ -109,7 +110,9 @@ class CellDataset(BaseDetDataset):
                 "or set data_root and ann_file of the data set"
             )
         with get_local_path(self.ann_file, backend_args=self.backend_args) as path:
-            classes, images = layout.parse(layout.load(path), self.ann_file)
+            content = layout.load(path)
+            check_set(self.ann_file, content)
+            classes, images = layout.parse(content, self.ann_file)
         if not images:
             raise UsageError(
                 f"{self.ann_file}: holds no image; check how the annotations were converted"
