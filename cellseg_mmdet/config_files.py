@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.config_errors import config_error, root_cause
+from cellseg_mmdet.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -82,11 +83,23 @@ def read_config(config: str | os.PathLike[str], **options: Any) -> Config:
 
     Raises:
         UsageError: see :func:`config_path`.
+        ConfigError: it, or one of its bases, cannot be read; the message names file and line.
     """
     from mmengine.config import Config
 
     register_with_mmengine()
-    cfg = Config.fromfile(config_path(config), **options)
+    path = config_path(config)
+    try:
+        cfg = Config.fromfile(path, **options)
+    except ImportError as error:
+        missing = root_cause(error)
+        if not isinstance(missing, ModuleNotFoundError):
+            raise  # a fault in a module, whose traceback is needed
+        raise ConfigError(
+            f"config {path}: {missing}, which custom_imports need; set PYTHONPATH to the folder that it lies in"
+        ) from error
+    except Exception as error:
+        raise config_error(error, path) from error
     _leave_scope(cfg._cfg_dict)
     return cfg
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, fields
@@ -62,6 +63,22 @@ def staged(target: Path) -> Iterator[Path]:
         os.close(handle)  # and with it the lock
 
 
+@contextlib.contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of a folder, removed at the end of the block; after a kill, as a `staged` file is."""
+    _make_folder(target.parent)
+    sweep(target.parent, once=True)
+    with tempfile.TemporaryDirectory(
+        dir=target.parent, prefix=f".{target.name[:50]}.", suffix=".cellseg-tmp"
+    ) as name:
+        handle = os.open(name, os.O_RDONLY)
+        _lock(handle, wait=True)
+        try:
+            yield Path(name)
+        finally:
+            os.close(handle)
+
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,9 +95,9 @@ def publish(temporary: Path, target: Path) -> None:
 
 
 def sweep(folder: Path, *, once: bool = False) -> list[Path]:
-    """Remove the temporary files that killed processes left in a folder, and return them.
+    """Remove the temporary files and folders that killed processes left in a folder, and return them.
 
-    A file that a living process writes to is locked by it, and stays.
+    What a living process writes to is locked by it, and stays.
 
     Args:
         folder: not those below it.
@@ -95,10 +112,11 @@ def sweep(folder: Path, *, once: bool = False) -> list[Path]:
         left = [Path(entry) for entry in entries if _TEMPORARY.fullmatch(entry.name)]
     for path in left:
         with contextlib.suppress(OSError):
-            handle = os.open(path, os.O_RDWR)
+            is_folder = path.is_dir()
+            handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
             try:
                 if _lock(handle, wait=False):
-                    path.unlink()
+                    shutil.rmtree(path) if is_folder else path.unlink()
                     removed.append(path)
             finally:
                 os.close(handle)

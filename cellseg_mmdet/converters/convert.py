@@ -71,7 +71,8 @@ def convert(name: str, args: Namespace) -> None:
     out_dir = Path(args.out).parent if reader.output == "file" else Path(args.out_dir)
     with file_set(out_dir) as files:
         lines = list(_stage(files, reader, args, out_dir))
-    print("\n".join(lines))
+    for line in lines:
+        print(line)
 
 
 def _stage(files: FileSet, reader: Reader, args: Namespace, out_dir: Path) -> Iterator[str]:
