@@ -52,7 +52,7 @@ randomness = dict(seed=None)
 """
 
 UNET = """\
-_base_ = "{folder}/random.py"
+_base_ = "{folder}/drawn.py"
 default_hooks = dict(checkpoint=dict(interval=5))
 custom_hooks = _base_.custom_hooks[:2]
 model = dict(
@@ -97,13 +97,13 @@ class StepLosses(Hook):
 
 @pytest.fixture(scope="session")
 def random_run(tiny_run: TinyRun) -> TinyRun:  # noqa: F811
-    """Write ``random.py`` (Mask R-CNN, epochs) and ``random_unet.py`` (U-Net, iterations) beside ``tiny.py``."""
+    """Write ``drawn.py`` (Mask R-CNN, epochs) and ``drawn_unet.py`` (U-Net, iterations) beside ``tiny.py``."""
     folder = tiny_run.folder
-    for name, text in (("random", MASK_RCNN), ("random_unet", UNET)):
+    for name, text in (("drawn", MASK_RCNN), ("drawn_unet", UNET)):
         (folder / f"{name}.py").write_text(text.replace("{folder}", str(folder)))
     (folder / "step_losses.py").write_text(STEP_LOSSES)
     return tiny_run
 
 
 def config_of(run: TinyRun, kind: str) -> Path:
-    return run.folder / {"mask_rcnn": "random.py", "unet": "random_unet.py"}[kind]
+    return run.folder / {"mask_rcnn": "drawn.py", "unet": "drawn_unet.py"}[kind]
