@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,7 @@ def read_config(config: str | os.PathLike[str], **options: Any) -> Config:
     Raises:
         UsageError: see :func:`config_path`.
         ConfigError: it, or one of its bases, cannot be read; the message names file and line.
+        OSError: it may not be read, or there is no room for the copy that mmengine makes.
     """
     from mmengine.config import Config
 
@@ -99,6 +101,9 @@ def read_config(config: str | os.PathLike[str], **options: Any) -> Config:
             f"config {path}: {missing}, which custom_imports need; set PYTHONPATH to the folder that it lies in"
         ) from error
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            error.filename = error.filename or tempfile.gettempdir()  # where mmengine copies it to
+            raise
         raise config_error(error, path) from error
     _leave_scope(cfg._cfg_dict)
     return cfg

@@ -22,7 +22,7 @@ try:
     import fcntl
 except ModuleNotFoundError:  # Windows
     fcntl = None  # type: ignore[assignment]
-_HAS_LOCKS = fcntl is not None
+HAS_LOCKS = fcntl is not None
 
 
 @contextlib.contextmanager
@@ -72,7 +72,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
         dir=target.parent, prefix=f".{target.name[:50]}.", suffix=".cellseg-tmp"
     ) as name:
         handle = os.open(name, os.O_RDONLY)
-        _lock(handle, wait=True)
+        lock_file(handle, wait=True)
         try:
             yield Path(name)
         finally:
@@ -115,7 +115,7 @@ def sweep(folder: Path, *, once: bool = False) -> list[Path]:
             is_folder = path.is_dir()
             handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
             try:
-                if _lock(handle, wait=False):
+                if lock_file(handle, wait=False):
                     shutil.rmtree(path) if is_folder else path.unlink()
                     removed.append(path)
             finally:
@@ -135,15 +135,18 @@ def _locked_temporary(target: Path) -> tuple[int, Path]:
         handle, name = tempfile.mkstemp(
             dir=target.parent, prefix=f".{target.stem[:50]}.", suffix=f".cellseg-tmp{target.suffix}"
         )
-        _lock(handle, wait=True)
+        lock_file(handle, wait=True)
         if os.fstat(handle).st_nlink:
             return handle, Path(name)
         os.close(handle)  # another process swept it before it was locked
 
 
-def _lock(handle: int, *, wait: bool) -> bool:
-    """Lock an open file for this process; return whether that worked. Some file systems know no locks."""
-    if not _HAS_LOCKS:
+def lock_file(handle: int, *, wait: bool) -> bool:
+    """Lock an open file until it is closed, or this process ends; return whether that worked.
+
+    Some file systems know no locks.
+    """
+    if not HAS_LOCKS:
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

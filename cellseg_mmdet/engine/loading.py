@@ -185,10 +185,12 @@ def naming_lost_items(runner: Any) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        lost = _LOST.search(str(error))
-        if lost is None:
+        # The loader notices the end, and torch's handler of SIGCHLD, a cause of it or not, says which signal it was.
+        found = [_LOST.search(str(one)) for one in (error, error.__cause__, error.__context__)]
+        lost = [one for one in found if one is not None]
+        if not lost:
             raise
-        raise _loss(lost, runner) from error
+        raise _loss(max(lost, key=lambda one: "signal" in one[2]), runner) from error
     except (CellsegError, OSError) as error:
         told = _of_worker(error)
         if told is None:

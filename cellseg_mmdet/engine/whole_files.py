@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,10 +108,16 @@ class WholeRunner(Runner):
 
 @contextlib.contextmanager
 def naming(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Put a folder into errors of the operating system that name no file: logs and scores, on a full disk."""
+    """Put a folder into errors of the operating system that name no file: logs and scores, on a full disk.
+
+    The log itself loses lines there; that it would tell of each one with a traceback helps nobody.
+    """
+    told, logging.raiseExceptions = logging.raiseExceptions, False
     try:
         yield
     except OSError as error:
         if error.errno is not None and error.filename is None:
             error.filename = os.fspath(folder)
         raise
+    finally:
+        logging.raiseExceptions = told
