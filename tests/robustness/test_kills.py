@@ -165,7 +165,10 @@ def test_command(run: TinyRun, checkpoint: Path) -> Command:
             assert len(load_predictions(out / "predictions.pkl")) == len(run.test_ids)
 
     def result(out: Path) -> object:
-        return (out / "predictions.pkl").read_bytes()
+        return [
+            (one.img_id, one.boxes.tobytes(), one.scores.tobytes(), one.masks.to_coco(text=True))
+            for one in load_predictions(out / "predictions.pkl")
+        ]
 
     return Command(argv, check, result)
 

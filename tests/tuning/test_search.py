@@ -91,7 +91,8 @@ def test_a_search_that_was_killed_goes_on(tmp_path: Path) -> None:
     journal.write_bytes(whole + b'{"op_code":5,"work')
     (tmp_path / "search.journal.lock").symlink_to("search.journal")
     Search(open_storage(journal), "all", PARAMETERS, {})
-    assert journal.read_bytes() == whole
+    assert journal.read_bytes().startswith(whole)
+    assert b"work\n" not in journal.read_bytes()
     journal.write_bytes(whole[:20])
     Search(open_storage(journal), "all", PARAMETERS, {})
     other = tmp_path / "notes.txt"
