@@ -96,7 +96,7 @@ def test_a_search_that_was_killed_goes_on(tmp_path: Path) -> None:
     journal.write_bytes(whole[:20])
     Search(open_storage(journal), "all", PARAMETERS, {})
     other = tmp_path / "notes.txt"
-    other.write_text("mine")
+    other.write_text("mine\n" * 3)
     with pytest.raises(DataError, match="no file of a search"):
         open_storage(other)
-    assert other.read_text() == "mine"
+    assert other.read_text() == "mine\n" * 3
