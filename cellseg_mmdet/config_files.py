@@ -101,7 +101,7 @@ def read_config(config: str | os.PathLike[str], **options: Any) -> Config:
             f"config {path}: {missing}, which custom_imports need; set PYTHONPATH to the folder that it lies in"
         ) from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError) and error.errno:
             error.filename = error.filename or tempfile.gettempdir()  # where mmengine copies it to
             raise
         raise config_error(error, path) from error
