@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.config_errors import config_error, root_cause
+from cellseg_mmdet.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -82,11 +84,27 @@ def read_config(config: str | os.PathLike[str], **options: Any) -> Config:
 
     Raises:
         UsageError: see :func:`config_path`.
+        ConfigError: it, or one of its bases, cannot be read; the message names file and line.
+        OSError: it may not be read, or there is no room for the copy that mmengine makes.
     """
     from mmengine.config import Config
 
     register_with_mmengine()
-    cfg = Config.fromfile(config_path(config), **options)
+    path = config_path(config)
+    try:
+        cfg = Config.fromfile(path, **options)
+    except ImportError as error:
+        missing = root_cause(error)
+        if not isinstance(missing, ModuleNotFoundError):
+            raise  # a fault in a module, whose traceback is needed
+        raise ConfigError(
+            f"config {path}: {missing}, which custom_imports need; set PYTHONPATH to the folder that it lies in"
+        ) from error
+    except Exception as error:
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError) and error.errno:
+            error.filename = error.filename or tempfile.gettempdir()  # where mmengine copies it to
+            raise
+        raise config_error(error, path) from error
     _leave_scope(cfg._cfg_dict)
     return cfg
 

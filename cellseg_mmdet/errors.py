@@ -71,6 +71,10 @@ class CheckpointError(CellsegError):
     """A checkpoint that cannot be read."""
 
 
+class WorkerError(CellsegError):
+    """A worker process that ended without a result: killed, out of memory, or crashed in a library."""
+
+
 class UnsafeCheckpointError(CheckpointError):
     """A checkpoint that asks for more than weights and mmengine's own records."""
 

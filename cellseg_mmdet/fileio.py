@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import hashlib
 import json
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, fields
@@ -15,34 +18,141 @@ from typing import Any
 
 from cellseg_mmdet.errors import DataError
 
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+HAS_LOCKS = fcntl is not None
+
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield the path of a temporary sibling that takes the place of ``path`` when the block ends without an error.
 
-    Parent folders are made. After an error, or a kill, ``path`` is what it was before.
+    Parent folders are made. After an error, or a kill, ``path`` is what it was before; what a killed process left is
+    removed by the next one that writes to the folder (`sweep`).
 
     Raises:
         OSError: it cannot be written, as on a full disk; the error names ``path``.
     """
     target = Path(path)
+    with staged(target) as temporary:
+        yield temporary
+        with _naming(target, temporary):
+            publish(temporary, target)
+
+
+@contextlib.contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """Yield the path of a temporary sibling of a file, which is removed at the end of the block, as it is after a kill.
+
+    `publish` makes it the file. Several files that belong together are staged, and then published at once.
+
+    Raises:
+        OSError: it cannot be written; the error names ``target``.
+    """
     with _naming(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # The suffix stays: writers such as OpenCV choose their format by it.
-        handle, name = tempfile.mkstemp(
-            dir=target.parent, prefix=f".{target.stem}.", suffix=f".tmp{target.suffix}"
-        )
-    os.close(handle)
-    temporary = Path(name)
+        _make_folder(target.parent)
+        sweep(target.parent, once=True)
+        handle, temporary = _locked_temporary(target)
     try:
         with _naming(target, temporary):
             yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner may read
-        temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)  # and with it the lock
+
+
+@contextlib.contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of a folder, removed at the end of the block; after a kill, as a `staged` file is."""
+    _make_folder(target.parent)
+    sweep(target.parent, once=True)
+    with tempfile.TemporaryDirectory(
+        dir=target.parent, prefix=f".{target.name[:50]}.", suffix=".cellseg-tmp"
+    ) as name:
+        handle = os.open(name, os.O_RDONLY)
+        lock_file(handle, wait=True)
+        try:
+            yield Path(name)
+        finally:
+            os.close(handle)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:  # what it says of a file in the place of a folder
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
+
+
+def publish(temporary: Path, target: Path) -> None:
+    """Put a temporary file of `staged` in the place of its target."""
+    umask = os.umask(0)
+    os.umask(umask)
+    temporary.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner may read
+    temporary.replace(target)
+
+
+def sweep(folder: Path, *, once: bool = False) -> list[Path]:
+    """Remove the temporary files and folders that killed processes left in a folder, and return them.
+
+    What a living process writes to is locked by it, and stays.
+
+    Args:
+        folder: not those below it.
+        once: do nothing where this process has swept before.
+    """
+    key = os.path.abspath(folder)
+    if once and key in _swept:
+        return []
+    _swept.add(key)
+    removed = []
+    with os.scandir(folder) as entries:
+        left = [Path(entry) for entry in entries if _TEMPORARY.fullmatch(entry.name)]
+    for path in left:
+        with contextlib.suppress(OSError):
+            is_folder = path.is_dir()
+            handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
+            try:
+                if lock_file(handle, wait=False):
+                    shutil.rmtree(path) if is_folder else path.unlink()
+                    removed.append(path)
+            finally:
+                os.close(handle)
+    return removed
+
+
+_swept: set[str] = set()
+# Of `_locked_temporary`: a dot, the stem, what mkstemp draws, and the suffix.
+_TEMPORARY = re.compile(r"\..*\.[a-z0-9_]{8}\.cellseg-tmp(\.[^.]*)?")
+
+
+def _locked_temporary(target: Path) -> tuple[int, Path]:
+    """Make a temporary sibling; the kernel holds its lock until the handle is closed, or this process ends."""
+    while True:
+        # The suffix stays: writers such as OpenCV choose their format by it. The stem is cut, for a name has 255 bytes.
+        handle, name = tempfile.mkstemp(
+            dir=target.parent, prefix=f".{target.stem[:50]}.", suffix=f".cellseg-tmp{target.suffix}"
+        )
+        lock_file(handle, wait=True)
+        if os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)  # another process swept it before it was locked
+
+
+def lock_file(handle: int, *, wait: bool) -> bool:
+    """Lock an open file until it is closed, or this process ends; return whether that worked.
+
+    Some file systems know no locks.
+    """
+    if not HAS_LOCKS:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -85,10 +195,13 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
 
 def write_records_csv(path: str | os.PathLike[str], kind: type, records: Iterable[Any]) -> None:
     """Write dataclass instances of ``kind``, one a row under its fields' names (header only when there is none)."""
-    with (
-        atomic_write(path) as temporary,
-        Path(temporary).open("w", newline="", encoding="utf-8") as file,
-    ):
+    with atomic_write(path) as temporary:
+        save_records_csv(temporary, kind, records)
+
+
+def save_records_csv(path: Path, kind: type, records: Iterable[Any]) -> None:
+    """Write as `write_records_csv` does, but into a file that is a temporary one already."""
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(field.name for field in fields(kind))
         writer.writerows(astuple(record) for record in records)

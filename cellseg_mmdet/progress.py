@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from tqdm import tqdm
+
+from cellseg_mmdet.processes import map_in_processes, name_of
 
 # Starting a process costs about as much as converting this many images.
 _MIN_ITEMS_PER_WORKER = 8
@@ -61,17 +62,18 @@ def parallel_map(
     description: str,
     workers: int | None = None,
     unit: str = "image",
+    name: Callable[[Item], str] = name_of,
 ) -> list[Result]:
     """Apply a picklable ``function`` to all items, in processes, and return the results in the order of the items.
 
     ``workers`` defaults to the available cores; the result does not depend on it. An exception in a worker is raised
-    here. Few items, or one core, are worked on in this process.
+    here. Few items, or one core, are worked on in this process. ``name`` says how an error calls an item.
+
+    Raises:
+        WorkerError: a worker process was killed; the item that it had is named.
     """
     workers = min(workers or available_cores(), len(items) // _MIN_ITEMS_PER_WORKER)
     if workers <= 1:
         return [function(item) for item in progress_bar(items, description=description, unit=unit)]
-    # Spawned, not forked: OpenCV's and torch's thread pools do not survive a fork.
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        chunk = max(1, len(items) // (workers * 16))
-        results = pool.imap(function, items, chunksize=chunk)
-        return list(progress_bar(results, total=len(items), description=description, unit=unit))
+    results = map_in_processes(function, items, workers, name=name)
+    return list(progress_bar(results, total=len(items), description=description, unit=unit))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
 from cellseg_mmdet.errors import CellsegError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def run_tool(main: Callable[[], int | None], *, error_status: int = 1) -> NoReturn:
@@ -30,6 +33,10 @@ def run_tool(main: Callable[[], int | None], *, error_status: int = 1) -> NoRetu
         sys.exit(141)
     except (CellsegError, OSError) as error:
         message = told_in_a_line(error)
+        if message is None and isinstance(error, OSError) and error.errno in _NO_ROOM:
+            # All files are named where they are written; left is what is printed.
+            message = f"standard output: {error.strerror}"
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if message is None:
             raise
         if error_status == 1:

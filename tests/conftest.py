@@ -11,6 +11,16 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 REAL_DATA = os.environ.get("CELLSEG_REAL_DATA")  # folder that holds sartorius/ and dsb2018/
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked ``fuzz``, unless -m asks for it."""
+    if "fuzz" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("fuzz")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("fuzz")]
+
+
 @pytest.fixture(scope="session")
 def sartorius() -> Path:
     """Return the folder of the real Sartorius images; the test is skipped where there is none."""

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from cellseg_mmdet.fileio import atomic_write, sha256_of
+from cellseg_mmdet.fileio import atomic_write, sha256_of, sweep
 
 
 def test_a_file_appears_whole(tmp_path: Path) -> None:
@@ -49,3 +52,67 @@ def test_hash(tmp_path: Path) -> None:
     content = bytes(range(256)) * 9000
     (tmp_path / "file").write_bytes(content)
     assert sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+LEFT_BEHIND = """
+import os, signal, sys
+from cellseg_mmdet.fileio import atomic_write
+with atomic_write(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    print("writing", flush=True)
+    if sys.argv[2] == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    sys.stdin.read()
+"""
+
+
+def start_writer(target: Path, then: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", LEFT_BEHIND, target, then],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "writing\n"
+    return process
+
+
+def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+    other = tmp_path / ".notes.abcdefgh.tmp.txt"
+    other.write_text("of another program")
+    start_writer(target, "die").wait()
+    (left,) = set(tmp_path.iterdir()) - {other}
+    living = start_writer(tmp_path / "other.txt", "wait")
+    (written_to,) = set(tmp_path.iterdir()) - {other, left}
+
+    with atomic_write(target) as temporary:
+        temporary.write_text("whole")
+
+    assert set(tmp_path.iterdir()) == {target, other, written_to}
+    living.communicate()
+    assert (tmp_path / "other.txt").read_text() == "half"
+    assert sweep(tmp_path) == []
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    def fail() -> None:
+        with atomic_write(tmp_path / "a.txt"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space left") as error:
+        fail()
+    assert error.value.filename == str(tmp_path / "a.txt")
+    with pytest.raises(NotADirectoryError) as below_a_file, atomic_write(tmp_path / "file" / "b"):
+        pass
+    assert below_a_file.value.filename == str(tmp_path / "file" / "b")
+
+
+def test_a_long_name_is_written(tmp_path: Path) -> None:
+    target = tmp_path / ("x" * 250 + ".json")
+    with atomic_write(target) as temporary:
+        temporary.write_text("whole")
+    assert target.read_text() == "whole"

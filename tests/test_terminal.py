@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,3 +97,22 @@ def test_interrupted() -> None:
     with pytest.raises(SystemExit) as end:
         run_tool(raising(KeyboardInterrupt()))
     assert end.value.code == 130
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("text", ["x", "x" * 100_000], ids=["at the end", "on the way"])
+def test_output_to_a_full_disk(text: str) -> None:
+    code = f"from cellseg_mmdet.terminal import run_tool; run_tool(lambda: print({text!r}))"
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (result.returncode, result.stderr) == (
+        1,
+        "error: standard output: No space left on device\n",
+    )

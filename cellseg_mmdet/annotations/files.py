@@ -13,6 +13,7 @@ import numpy as np
 from cellseg_mmdet import __version__
 from cellseg_mmdet.annotations.faults import OnError
 from cellseg_mmdet.annotations.layout import LAYOUTS, layout_of
+from cellseg_mmdet.annotations.sets import FileSet, content_ids, with_id
 from cellseg_mmdet.annotations.validate import Checked, merged, read_checked
 from cellseg_mmdet.errors import DataError, UsageError, shown
 from cellseg_mmdet.fileio import atomic_write, sha256_of
@@ -63,37 +64,49 @@ def write_annotations(
     Raises:
         DataError: for another suffix, or a category that is not among ``categories``.
     """
-    write_annotation_parts(
-        {Path(path): range(len(records))}, records, categories=categories, info=info
-    )
+    categories = _all_categories(records, categories)
+    layout = layout_of(path)
+    content = layout.build(records, categories, info or {})
+    with atomic_write(path) as temporary:
+        layout.save(content, temporary)
 
 
-def write_annotation_parts(
+def stage_annotation_parts(
+    files: FileSet,
     parts: Mapping[Path, Sequence[int]],
     records: Sequence[ImageRecord],
     *,
     categories: Sequence[str] | None = None,
     info: dict[str, Any] | None = None,
 ) -> None:
-    """Write several annotation files, each of some of the records (by index), such as folds.
+    """Write several annotation files of a set, each of some of the records (by index), such as folds.
 
     An image, and in COCO an annotation, has the same id in every file; classes are those of all records.
 
     Raises:
         DataError: as `write_annotations`.
     """
-    categories = category_names(records) if categories is None else tuple(categories)
-    unknown = sorted(set(category_names(records)) - set(categories))
-    if unknown:
-        raise DataError(f"categories {unknown} are not among {list(categories)}")
+    categories = _all_categories(records, categories)
     contents: dict[tuple[str, ...], Any] = {}  # those of all records, by the suffixes of a layout
+    ids = content_ids(parts, records, [list(categories), info])
     for path, members in parts.items():
         layout = layout_of(path)
         if layout.suffixes not in contents:
             contents[layout.suffixes] = layout.build(records, categories, info or {})
         content = layout.select(contents[layout.suffixes], {index + 1 for index in members})
-        with atomic_write(path) as temporary:
-            layout.save(content, temporary)
+        layout.save(with_id(content, ids[path]), files.stage(path, ids[path]))
+
+
+def _all_categories(
+    records: Sequence[ImageRecord], categories: Sequence[str] | None
+) -> tuple[str, ...]:
+    found = category_names(records)
+    if categories is None:
+        return found
+    unknown = sorted(set(found) - set(categories))
+    if unknown:
+        raise DataError(f"categories {unknown} are not among {list(categories)}")
+    return tuple(categories)
 
 
 def read_annotations(
@@ -114,7 +127,8 @@ def read_annotations(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        DataError: if the file is of neither layout or is damaged; the message names file and entry.
+        DataError: if the file is of neither layout, is damaged, or does not belong to the files beside it
+            (`check_set`); the message names file and entry.
     """
     checked = read_checked_files(path, on_error=on_error)
     for sentence in checked.said:

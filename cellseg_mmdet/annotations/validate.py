@@ -23,6 +23,7 @@ import numpy as np
 
 from cellseg_mmdet.annotations.faults import Fault, Faults, OnError
 from cellseg_mmdet.annotations.layout import Parsed, layout_of
+from cellseg_mmdet.annotations.sets import check_set
 from cellseg_mmdet.errors import DataError, shortened, shown
 from cellseg_mmdet.fields import Identifier
 from cellseg_mmdet.masks import Runs
@@ -78,7 +79,8 @@ def read_checked(
     Raises:
         FileNotFoundError: there is no such file.
         AnnotationError: it has faults, and ``on_error`` is 'stop'.
-        DataError: it is damaged or of no layout that is known, or none of its annotations can be used.
+        DataError: it is damaged or of no layout that is known, of another conversion than the files beside it, or none
+            of its annotations can be used.
 
     Example:
         >>> from cellseg_mmdet import ImageRecord, Runs
@@ -91,7 +93,9 @@ def read_checked(
     """
     layout = layout_of(path)
     faults = Faults(os.fspath(path) if name is None else name)
-    parsed = layout.parse(layout.load(path), faults)
+    content = layout.load(path)
+    check_set(path if name is None else name, content)
+    parsed = layout.parse(content, faults)
     masks = [runs if keep_masks else None for runs in _validate(parsed, faults, need_masks)]
     _note(parsed, faults)
     said = faults.settle(on_error)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cellseg_mmdet.choices import LAUNCHERS, SPLITS
+from cellseg_mmdet.processes import end_with_parent
 
 CONFIG_HELP = "config file, or the name of a shipped one"
 
@@ -99,8 +100,14 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
 
 
-def set_local_rank(args: argparse.Namespace) -> None:
-    """Put the local rank where mmengine looks for it: older launchers give it by argument, torchrun there."""
+def join_launcher(args: argparse.Namespace) -> None:
+    """End with the launcher, even if it is killed, and put the local rank where mmengine looks for it.
+
+    Older launchers give the rank by argument, torchrun by the environment. Call it first: the libraries take seconds
+    to be imported, in which the launcher may be killed.
+    """
+    if args.launcher != "none":
+        end_with_parent()
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
 
 

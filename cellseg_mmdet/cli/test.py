@@ -13,7 +13,7 @@ from cellseg_mmdet.cli.arguments import (
     add_launcher_arguments,
     add_model_arguments,
     add_tta_argument,
-    set_local_rank,
+    join_launcher,
 )
 
 EXAMPLES = """\
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Predict and score."""
-    set_local_rank(args)
+    join_launcher(args)
     from cellseg_mmdet.engine.commands import run_testing
 
     run_testing(args)

@@ -13,7 +13,7 @@ from cellseg_mmdet.cli.arguments import (
     add_config_arguments,
     add_data_arguments,
     add_launcher_arguments,
-    set_local_rank,
+    join_launcher,
 )
 
 EXAMPLES = """\
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train."""
-    set_local_rank(args)
+    join_launcher(args)
     from cellseg_mmdet.engine.commands import run_training
 
     run_training(args)

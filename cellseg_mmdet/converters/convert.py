@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import inspect
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cellseg_mmdet.annotations import LAYOUTS, source_info, suffix_of, write_annotations
+from cellseg_mmdet.annotations import (
+    LAYOUTS,
+    FileSet,
+    file_set,
+    source_info,
+    stage_annotation_parts,
+    suffix_of,
+)
 from cellseg_mmdet.converters.pipeline import Converted, report, write_folds
-from cellseg_mmdet.converters.reader import READERS, add_shared_arguments, shared_options
+from cellseg_mmdet.converters.reader import READERS, Reader, add_shared_arguments, shared_options
 from cellseg_mmdet.errors import UsageError
 
 
@@ -60,36 +68,49 @@ def convert(name: str, args: Namespace) -> None:
     reader = READERS.get(name)()
     if reader.output == "file":
         _check_format(args)
+    out_dir = Path(args.out).parent if reader.output == "file" else Path(args.out_dir)
+    with file_set(out_dir) as files:
+        lines = list(_stage(files, reader, args, out_dir))
+    for line in lines:
+        print(line)
+
+
+def _stage(files: FileSet, reader: Reader, args: Namespace, out_dir: Path) -> Iterator[str]:
+    """Write what was read into a set of files that is published when all is there; yield what is told of it."""
     found = reader.read(args)
     for part in [found] if isinstance(found, Converted) else found:
+        prefix = ""
         if reader.output == "folds":
-            _write_folds(args, part)
-        elif reader.output == "splits":
-            out = Path(args.out_dir) / f"{part.split}{suffix_of(args.format)}"
-            _write_file(args, part, out, prefix=f"{part.split}_")
+            options = {"folds": args.folds, "seed": args.seed} | _options(args)
+            paths = write_folds(
+                files,
+                out_dir,
+                part,
+                suffix=suffix_of(args.format),
+                num_folds=args.folds,
+                seed=args.seed,
+                info=source_info(part.source, options),
+            )
+            written = f"wrote {len(paths)} files to {args.out_dir}: {', '.join(path.name for path in paths)}"
         else:
-            _write_file(args, part, Path(args.out))
-
-
-def _write_folds(args: Namespace, converted: Converted) -> None:
-    options = {"folds": args.folds, "seed": args.seed} | _options(args)
-    paths = write_folds(
-        args.out_dir,
-        converted,
-        suffix=suffix_of(args.format),
-        num_folds=args.folds,
-        seed=args.seed,
-        info=source_info(converted.source, options),
-    )
-    _report(args, converted, Path(args.out_dir))
-    print(f"wrote {len(paths)} files to {args.out_dir}: {', '.join(path.name for path in paths)}")
-
-
-def _write_file(args: Namespace, converted: Converted, out: Path, prefix: str = "") -> None:
-    info = source_info(converted.source, _options(args))
-    write_annotations(out, converted.records, info=info, categories=converted.categories)
-    _report(args, converted, out.parent, prefix)
-    print(f"wrote {out}")
+            if reader.output == "splits":
+                prefix = f"{part.split}_"
+                out = out_dir / f"{part.split}{suffix_of(args.format)}"
+            else:
+                out = Path(args.out)
+            stage_annotation_parts(
+                files,
+                {out: range(len(part.records))},
+                part.records,
+                categories=part.categories,
+                info=source_info(part.source, _options(args)),
+            )
+            written = f"wrote {out}"
+        rejected = out_dir / f"{prefix}rejected.csv" if args.on_error == "skip" else None
+        split = f"{part.split}: " if part.split else ""
+        told = report(files, part, rejected, out_dir / f"{prefix}findings.csv")
+        yield f"{split}{told}"
+        yield written
 
 
 def _check_format(args: Namespace) -> None:
@@ -102,9 +123,3 @@ def _check_format(args: Namespace) -> None:
 
 def _options(args: Namespace) -> dict[str, Any]:
     return {"clean": shared_options(args)["cleaning"].active(), "on_error": args.on_error}
-
-
-def _report(args: Namespace, converted: Converted, out_dir: Path, prefix: str = "") -> None:
-    rejected_path = out_dir / f"{prefix}rejected.csv" if args.on_error == "skip" else None
-    split = f"{converted.split}: " if converted.split else ""
-    print(f"{split}{report(converted, rejected_path, out_dir / f'{prefix}findings.csv')}")

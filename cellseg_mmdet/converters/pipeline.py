@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from cellseg_mmdet.annotations.files import write_annotation_parts
+from cellseg_mmdet.annotations import FileSet, stage_annotation_parts
 from cellseg_mmdet.converters.cleaning import Cleaning, clean_masks
-from cellseg_mmdet.converters.findings import Finding, write_findings
-from cellseg_mmdet.converters.rejects import DataSetError, OnError, Rejected, write_rejected
+from cellseg_mmdet.converters.findings import Finding
+from cellseg_mmdet.converters.rejects import DataSetError, OnError, Rejected
 from cellseg_mmdet.converters.splits import assign_folds
 from cellseg_mmdet.errors import DataError
+from cellseg_mmdet.fileio import save_records_csv
 from cellseg_mmdet.progress import parallel_map
 from cellseg_mmdet.structures import ImageRecord
 
@@ -126,6 +127,7 @@ def convert_images(
 
 
 def write_folds(
+    files: FileSet,
     out_dir: str | os.PathLike[str],
     converted: Converted,
     *,
@@ -134,7 +136,10 @@ def write_folds(
     seed: int,
     info: dict[str, Any],
 ) -> list[Path]:
-    """Write ``all``, and ``train_fold{k}`` and ``val_fold{k}`` where ``num_folds`` is not 0; return the paths."""
+    """Write ``all``, and ``train_fold{k}`` and ``val_fold{k}`` where ``num_folds`` is not 0; return the paths.
+
+    They are there when ``files`` are published.
+    """
     records = converted.records
     folds = assign_folds(records, num_folds, seed=seed) if num_folds else np.full(len(records), -1)
     parts: dict[str, np.ndarray] = {"all": np.arange(len(records))}
@@ -142,14 +147,20 @@ def write_folds(
         parts[f"train_fold{fold}"] = np.flatnonzero(folds != fold)
         parts[f"val_fold{fold}"] = np.flatnonzero(folds == fold)
     paths = {Path(out_dir) / f"{name}{suffix}": members.tolist() for name, members in parts.items()}
-    write_annotation_parts(paths, records, info=info)
+    stage_annotation_parts(files, paths, records, info=info)
     return list(paths)
 
 
 def report(
-    converted: Converted, rejected_path: Path | None, findings_path: Path | None = None
+    files: FileSet,
+    converted: Converted,
+    rejected_path: Path | None,
+    findings_path: Path | None = None,
 ) -> str:
-    """Return the lines that end a conversion: counts, cleaning, and where findings and rejected rows went."""
+    """Return the lines that end a conversion: counts, cleaning, and where findings and rejected rows went.
+
+    Those are written as well, and are there when ``files`` are published.
+    """
     classes = Counter(name for record in converted.records for name in record.categories)
     types = Counter(record.cell_type for record in converted.records if record.cell_type)
     images = f"{len(converted.records)} images"
@@ -159,13 +170,13 @@ def report(
     for name, count in converted.cleaned.items():
         lines.append(f"cleaning, {name.replace('_', '-')}: {count} instances")
     if findings_path is not None and converted.findings is not None:
-        write_findings(findings_path, converted.findings)
+        save_records_csv(files.stage(findings_path), Finding, converted.findings)
         kinds = Counter(finding.kind for finding in converted.findings)
         lines.append(
             f"{len(converted.findings)} findings{_counts(kinds)}, listed in {findings_path}"
         )
     if rejected_path is not None:
-        write_rejected(rejected_path, converted.rejected)
+        save_records_csv(files.stage(rejected_path), Rejected, converted.rejected)
         lines.append(f"{len(converted.rejected)} rejected rows, listed in {rejected_path}")
     return "\n".join(lines)
 

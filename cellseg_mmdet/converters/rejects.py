@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cellseg_mmdet.annotations.faults import OnError as OnError
 from cellseg_mmdet.errors import DataError, shortened
-from cellseg_mmdet.fileio import write_records_csv
 
 _NUM_SHOWN = 10
 # Of characters; what a message leaves out of a row stands in rejected.csv.
@@ -64,8 +62,3 @@ class DataSetError(DataError):
             + "\nMend the input, or leave these rows "
             "out with --on-error skip: every one of them is then listed in rejected.csv."
         )
-
-
-def write_rejected(path: str | os.PathLike[str], rejected: Sequence[Rejected]) -> None:
-    """Write every rejected row and its cause to a csv file (header only when there is none)."""
-    write_records_csv(path, Rejected, rejected)

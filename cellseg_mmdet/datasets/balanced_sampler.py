@@ -47,5 +47,7 @@ class BalancedInfiniteSampler(InfiniteSampler):
         generator = torch.Generator()
         generator.manual_seed(self.seed)
         while True:
-            drawn = torch.multinomial(self.weights, self.size, replacement=True, generator=generator)
+            drawn = torch.multinomial(
+                self.weights, self.size, replacement=True, generator=generator
+            )
             yield from drawn.tolist()

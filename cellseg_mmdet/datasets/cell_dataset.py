@@ -47,7 +47,8 @@ class CellDataset(BaseDetDataset):
         FileNotFoundError: the annotation file or an image is missing.
         NotADirectoryError: there is no image folder to list.
         UsageError: the classes differ, there is nothing to train on, or masks do not fit the pipeline.
-        DataError: the annotation file is damaged, of no layout that is known, or has entries that cannot be used.
+        DataError: the annotation file is damaged, of no layout that is known, of another conversion than those beside
+            it, or has entries that cannot be used.
     """
 
     def __init__(

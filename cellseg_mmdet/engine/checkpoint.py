@@ -34,6 +34,7 @@ from mmengine.runner.checkpoint import (
 )
 
 from cellseg_mmdet.engine.packaged_weights import packaged_weights
+from cellseg_mmdet.engine.weights import check_resumable, weights_of
 from cellseg_mmdet.errors import CheckpointError, UnsafeCheckpointError
 
 ZIP_MAGIC, PICKLE_MAGIC = b"PK\x03\x04", b"\x80"
@@ -114,6 +115,50 @@ def read_checkpoint(
             f"checkpoint {name} ({path.stat().st_size} bytes) cannot be read, it is probably "
             f"incomplete: {reason[0]}. Remove it and copy or download it again."
         ) from error
+
+
+def newest_checkpoint(work_dir: str | os.PathLike[str]) -> str | None:
+    """Return the checkpoint that a training in a work dir goes on from; None where there is none.
+
+    That is the one that ``last_checkpoint`` names, and where that is missing, empty, or names one that is gone or
+    damaged, the last written ``.pth`` file from which a training can go on. The log says which, and why.
+
+    Raises:
+        CheckpointError: a training did write checkpoints here, but none can be resumed from.
+    """
+    folder = Path(work_dir)
+    pointer = folder / "last_checkpoint"
+    others = sorted(folder.glob("*.pth"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    candidates: list[Path] = []
+    if pointer.is_file():
+        named = pointer.read_text(encoding="utf-8", errors="replace").strip()
+        if named:
+            # A work dir that was moved still has what its last_checkpoint names by the old path.
+            candidates = [Path(named), folder / Path(named).name]
+        else:
+            _say(f"{pointer} is empty: looking for the newest checkpoint")
+    elif others:
+        _say(f"{pointer} is missing: looking for the newest checkpoint")
+    for path in dict.fromkeys([*candidates, *others]):
+        try:
+            content = CheckpointLoader.load_checkpoint(str(path), "cpu", logger="silent")
+            check_resumable(content, str(path))
+        except (CheckpointError, FileNotFoundError) as error:
+            _say(f"not resumed: {error}")
+        else:
+            _say(f"resuming from {path}")
+            return str(path)
+    if pointer.is_file():
+        raise CheckpointError(
+            f"{folder} holds a training, but no checkpoint that it can go on from ({len(others)} files were looked at, "
+            "see above): name one with --resume CHECKPOINT, or choose another --work-dir to start anew"
+        )
+    _say(f"{folder} has no checkpoint to resume from: training starts anew")
+    return None
+
+
+def _say(text: str) -> None:
+    print_log(text, logger="current")
 
 
 def _check_magic(path: Path, name: str) -> None:
@@ -258,6 +303,7 @@ def _loader(prefix: str, resolve: Callable[[str], Path], trust: bool) -> Callabl
         path = resolve(filename)
         source = None if resolve is _from_local else filename
         checkpoint = read_checkpoint(path, map_location, trust=trust, source=source)
+        weights_of(checkpoint, filename)
         return _backbone_weights(checkpoint) if prefix == "mmcls://" else checkpoint
 
     # mmengine logs what follows 'load_from_' as the backend that loads.

@@ -27,7 +27,10 @@ from cellseg_mmdet.engine.config import (
 )
 from cellseg_mmdet.engine.data_choice import DataChoice
 from cellseg_mmdet.engine.distributed import process_group
+from cellseg_mmdet.engine.loading import WatchLoaders, naming_lost_items
 from cellseg_mmdet.engine.prediction_dump import check_output
+from cellseg_mmdet.engine.weights import CheckWeights
+from cellseg_mmdet.engine.whole_files import WholeRunner, naming
 from cellseg_mmdet.errors import UsageError
 
 
@@ -36,11 +39,16 @@ def run_training(args: Namespace) -> None:
 
     Raises:
         UsageError: config or checkpoint is missing, or an argument does not go with the config or
-        the machine. CheckpointError: the checkpoint is refused or damaged.
+        the machine. CheckpointError: the checkpoint is refused, damaged, or of another model.
     """
     cfg = training_config(args)
-    with process_group(cfg.launcher, dist_cfg(cfg)):
-        build_runner(cfg).train()
+    with naming(cfg.work_dir), process_group(cfg.launcher, dist_cfg(cfg)):
+        runner = build_runner(cfg)
+        if cfg.get("load_from"):
+            check = CheckWeights(cfg.load_from, strict=cfg.resume, resume=cfg.resume)
+            runner.register_hook(check)
+        with naming_lost_items(runner):
+            runner.train()
 
 
 def run_testing(args: Namespace) -> dict[str, float]:
@@ -48,11 +56,14 @@ def run_testing(args: Namespace) -> dict[str, float]:
 
     Raises:
         UsageError: config or checkpoint is missing, ``--out`` cannot be written, or nothing would
-        come of the run. CheckpointError: the checkpoint is refused or damaged.
+        come of the run. CheckpointError: the checkpoint is refused, damaged, or of another model.
     """
     cfg = testing_config(args)
-    with process_group(cfg.launcher, dist_cfg(cfg)):
-        return build_runner(cfg).test()
+    with naming(cfg.work_dir), process_group(cfg.launcher, dist_cfg(cfg)):
+        runner = build_runner(cfg)
+        runner.register_hook(CheckWeights(cfg.load_from, strict=True))
+        with naming_lost_items(runner):
+            return runner.test()
 
 
 def training_config(args: Namespace) -> Config:
@@ -60,6 +71,7 @@ def training_config(args: Namespace) -> Config:
     cfg = _common_config(args)
     if args.amp:
         enable_amp(cfg)
+    cfg.setdefault("resume", False)
     if args.auto_scale_lr:
         enable_auto_scale_lr(cfg)
     set_resume(cfg, args.resume)
@@ -111,6 +123,7 @@ def dist_cfg(cfg: Config) -> dict[str, Any]:
 def build_runner(cfg: Config) -> Runner:
     """Build the runner of a config for this machine and its processes."""
     prepare_model_cfg(cfg, cfg.launcher)
-    runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if "runner_type" in cfg else WholeRunner.from_cfg(cfg)
+    runner.register_hook(WatchLoaders())
     runner.logger.info(f"mmcv's operators: {ops.in_use()}")
     return runner

@@ -12,10 +12,10 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
-from mmengine.runner import find_latest_checkpoint
 
 from cellseg_mmdet.config_content import cell_metrics, dataset_of
 from cellseg_mmdet.config_files import read_config
+from cellseg_mmdet.engine.checkpoint import newest_checkpoint
 from cellseg_mmdet.engine.data_choice import DataChoice, choose_data
 from cellseg_mmdet.engine.distributed import adapt_model_wrapper, revert_sync_bn
 from cellseg_mmdet.errors import UsageError
@@ -155,14 +155,20 @@ def set_resume(cfg: Config, resume: str | None) -> None:
     """Continue a run from the checkpoint named, or for ``'auto'`` the newest of its work dir.
 
     A work dir without checkpoints is a first start: the config's own ``load_from`` stays what it
-    is, so that one command both starts and continues a job that may be interrupted. Call
-    :func:`set_work_dir` before.
+    is, so that one command both starts and continues a job that may be interrupted. A config that says
+    ``resume = True`` itself asks for the same. Call :func:`set_work_dir` before.
+
+    Raises:
+        CheckpointError: there are checkpoints, and none can be resumed from.
     """
+    if resume is None and cfg.get("resume") and not cfg.get("load_from"):
+        resume = "auto"
     if resume is None:
         return
-    checkpoint = find_latest_checkpoint(cfg.work_dir) if resume == "auto" else resume
+    checkpoint = newest_checkpoint(cfg.work_dir) if resume == "auto" else resume
+    cfg.resume = checkpoint is not None
     if checkpoint is not None:
-        cfg.resume, cfg.load_from = True, checkpoint
+        cfg.load_from = checkpoint
 
 
 def check_load_from(cfg: Config) -> None:

@@ -13,12 +13,13 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
-from mmengine.runner import load_checkpoint
+from mmengine.runner import CheckpointLoader
 
 from cellseg_mmdet.config_content import class_names, dataset_of
 from cellseg_mmdet.engine import load_config, prepare_model_cfg, register_checkpoint_loaders
 from cellseg_mmdet.engine.config import enable_tta
-from cellseg_mmdet.errors import CheckpointError, UsageError
+from cellseg_mmdet.engine.weights import load_weights
+from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.images import Image, read_image
 from cellseg_mmdet.postprocess import build_pipeline
 from cellseg_mmdet.structures import ImagePrediction, from_dump_entry
@@ -142,17 +143,8 @@ def _cap_of(cfg: Config) -> tuple[str, int] | None:
 
 def _load_weights(model: torch.nn.Module, checkpoint: str) -> Mapping[str, Any]:
     """Load all weights, no less and no more, and return the ``meta`` of the checkpoint."""
-    try:
-        content = load_checkpoint(
-            model, checkpoint, map_location="cpu", strict=True, logger="silent"
-        )
-    except RuntimeError as error:
-        differences = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
-        shown = "; ".join(differences[:3]) or str(error)
-        raise CheckpointError(
-            f"checkpoint {checkpoint} does not fit the model of the config: {shown[:500]}. "
-            "Give the config that it was trained with"
-        ) from None
+    content = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu", logger="silent")
+    load_weights(model, content, checkpoint)
     return content.get("meta") or {}
 
 

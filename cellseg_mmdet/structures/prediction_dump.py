@@ -282,7 +282,7 @@ def _dense_runs(masks: Any) -> Runs:
     columns = (masks != 0).swapaxes(1, 2).reshape(count, -1)
     at_edge = np.zeros((count, 2), dtype=bool)
     if height * width:
-        at_edge[:] = _to_numpy(columns[:, [0, -1]])
+        at_edge[:] = _as_array(columns[:, [0, -1]])
     owner, position = _where(columns[:, 1:] != columns[:, :-1])
     begins, ends = np.flatnonzero(at_edge[:, 0]), np.flatnonzero(at_edge[:, 1])
     owners = np.concatenate([begins, owner, ends])
@@ -315,9 +315,8 @@ def _require(mapping: Mapping[str, Any], keys: Sequence[str], where: str) -> Non
 
 
 def _to_numpy(value: Any, key: str, where: str) -> np.ndarray:
-    # By attribute, not by type: naming torch.Tensor would import torch.
     try:
-        array = value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
+        array = _as_array(value)
     except (ValueError, TypeError, OverflowError):  # lists of several lengths, say
         array = np.array(None)
     is_whole = key == "labels" and array.size > 0
@@ -325,3 +324,8 @@ def _to_numpy(value: Any, key: str, where: str) -> np.ndarray:
         kind = "whole numbers" if is_whole else "numbers"
         raise DataError(f"{where}: {key} is {shown(value)}; it must be an array of {kind}")
     return array
+
+
+def _as_array(value: Any) -> np.ndarray:
+    # By attribute, not by type: naming torch.Tensor would import torch.
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -23,6 +22,7 @@ import cv2
 import numpy as np
 
 from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.fileio import staged_folder
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.progress import parallel_map
 from cellseg_mmdet.synthetic.image import check_size, draw_num_cells, generate_image
@@ -172,8 +172,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
 @contextlib.contextmanager
 def _whole_folder(target: Path) -> Iterator[Path]:
     """Yield a temporary folder that becomes `target` when the block ends without an error."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
+    with staged_folder(target) as scratch:
         # A subfolder, because the scratch folder itself is made so that only its owner may read it.
         fresh, former = Path(scratch, "fresh"), Path(scratch, "former")
         fresh.mkdir()

@@ -9,15 +9,17 @@ from dataclasses import replace
 from typing import Any
 
 from cellseg_mmdet.errors import DataError, UsageError, needs
+from cellseg_mmdet.fileio import HAS_LOCKS, lock_file
 from cellseg_mmdet.tuning.space import Parameter, Values
 
 with needs("tune"):
     import optuna
     from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
     from optuna.trial import FrozenTrial, Trial, create_trial
 
+_BEGIN_OF_JOURNAL = b'{"op_code":'
 # What a study keeps to be recognised by.
 _ABOUT = "about"
 
@@ -126,10 +128,41 @@ def open_storage(path: str | os.PathLike[str]) -> JournalStorage:
     Raises:
         DataError: if the file is damaged, or something else.
     """
+    name = os.path.abspath(path)
     try:
-        return JournalStorage(JournalFileBackend(os.fspath(path)))
+        _drop_half_line(name)
+        return JournalStorage(JournalFileBackend(name, _KernelLock(name) if HAS_LOCKS else None))
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no file of a search, or damaged: {error!r}") from error
+
+
+class _KernelLock(JournalFileOpenLock):
+    """A lock that the kernel releases when its process ends; Optuna's own, a link, outlives a kill."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._path = path
+        self._handle = -1
+
+    def acquire(self) -> bool:
+        handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        lock_file(handle, wait=True)
+        self._handle = handle
+        return True
+
+    def release(self) -> None:
+        os.close(self._handle)
+
+
+def _drop_half_line(path: str) -> None:
+    """Cut off what a killed search wrote of its last line; Optuna would refuse the file."""
+    if not os.path.isfile(path):
+        return
+    with open(path, "r+b") as file:
+        lock_file(file.fileno(), wait=True)
+        content = file.read()
+        if content.startswith(_BEGIN_OF_JOURNAL) and not content.endswith(b"\n"):
+            file.truncate(content.rfind(b"\n") + 1)
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:

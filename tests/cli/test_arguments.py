@@ -10,8 +10,8 @@ from cellseg_mmdet.cli.arguments import (
     add_config_arguments,
     add_data_arguments,
     add_launcher_arguments,
+    join_launcher,
     positive,
-    set_local_rank,
 )
 from cellseg_mmdet.engine import data_choice, distributed
 
@@ -50,9 +50,9 @@ def test_positive_refuses(text: str) -> None:
 def test_the_local_rank_of_an_older_launcher(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "")
     monkeypatch.delenv("LOCAL_RANK")
-    set_local_rank(parse(option, "3"))
+    join_launcher(parse(option, "3"))
     assert os.environ["LOCAL_RANK"] == "3"
-    set_local_rank(parse(option, "1"))  # torchrun's own counts
+    join_launcher(parse(option, "1"))  # torchrun's own counts
     assert os.environ["LOCAL_RANK"] == "3"
 
 

@@ -71,6 +71,7 @@ def test_a_new_reader_is_one_class(tmp_path: Path, capsys: pytest.CaptureFixture
     main("diagonals", ["--count", "4", "--folds", "2", "--out-dir", str(tmp_path)])
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "all.json",
+        "conversions.json",
         "train_fold0.json",
         "train_fold1.json",
         "val_fold0.json",
@@ -96,13 +97,16 @@ def test_splits_are_read_one_after_the_other(tmp_path: Path) -> None:
 
         def read(self, args: Namespace) -> Iterator[Converted]:
             for split in ("test", "train"):
-                events.extend(path.name for path in sorted(tmp_path.iterdir()))
+                found = [path.name for path in sorted(tmp_path.iterdir())]
+                assert all(name.startswith(".") for name in found)  # nothing half-done is seen
+                events.extend(name.split(".")[1] for name in found)
                 events.append(f"read {split}")
                 yield Converted(records=[record("a.png")], split=split)
 
     main("halves", ["--out-dir", str(tmp_path), "--format", "mmdet", "--on-error", "skip"])
-    assert events == ["read test", "test.pkl", "test_rejected.csv", "read train"]
-    assert (tmp_path / "train.pkl").exists()
+    assert events == ["read test", "test", "test_rejected", "read train"]
+    names = ["conversions.json", "test.pkl", "test_rejected.csv", "train.pkl", "train_rejected.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 def test_format_and_name_must_agree_before_anything_is_read(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 import cellseg_mmdet.models  # noqa: F401  # registers the mask heads
-from cellseg_mmdet.engine import commands
+from cellseg_mmdet.engine import checkpoint, commands
 from cellseg_mmdet.engine.config import (
     enable_tta,
     keep_soft_masks,
@@ -16,7 +17,7 @@ from cellseg_mmdet.engine.config import (
     set_work_dir,
     share_postprocess,
 )
-from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.errors import CheckpointError, UsageError
 
 STEPS = [{"type": "ScoreThreshold", "score_thr": 0.3}, {"type": "RemoveOverlaps"}]
 
@@ -40,6 +41,22 @@ def config_file(tmp_path: Path) -> Path:
 def train_arguments(config: Path, **changes: object) -> argparse.Namespace:
     defaults = {"amp": False, "auto_scale_lr": False, "resume": None}
     return arguments(config, **(defaults | changes))
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Gather what the log is told about checkpoints."""
+    lines: list[str] = []
+    monkeypatch.setattr(checkpoint, "print_log", lambda text, **_: lines.append(text))
+    return lines
+
+
+RESUMABLE = {
+    "meta": {"epoch": 1, "iter": 2},
+    "state_dict": {"a": torch.ones(1)},
+    "message_hub": {},
+    "optimizer": {},
+}
 
 
 def eval_arguments(config: Path, **changes: object) -> argparse.Namespace:
@@ -176,12 +193,79 @@ def test_resume_takes_the_newest_checkpoint_of_the_work_dir(config_file: Path):
     run = config_file.parent / "run"
     run.mkdir()
     for epoch in (1, 2):
-        (run / f"epoch_{epoch}.pth").touch()
+        torch.save(RESUMABLE, run / f"epoch_{epoch}.pth")
     (run / "last_checkpoint").write_text(str(run / "epoch_2.pth"))
 
     cfg = commands.training_config(train_arguments(config_file, resume="auto"))
 
     assert (cfg.resume, cfg.load_from) == (True, str(run / "epoch_2.pth"))
+
+
+@pytest.mark.parametrize("pointer", [None, "", "/gone/epoch_7.pth"], ids=["no", "empty", "moved"])
+def test_resume_takes_the_newest_whole_checkpoint(config_file: Path, said, pointer: str | None):
+    run = config_file.parent / "run"
+    run.mkdir()
+    contents = {
+        "epoch_1": RESUMABLE,
+        "epoch_2": RESUMABLE,
+        "best": {"meta": {"epoch": 3, "iter": 3}, "state_dict": {"a": torch.ones(1)}},
+        "epoch_3": RESUMABLE,
+    }
+    for age, (name, content) in enumerate(contents.items()):
+        path = run / f"{name}.pth"
+        torch.save(content, path)
+        os.utime(path, (age, age))
+    (run / "epoch_3.pth").write_bytes((run / "epoch_3.pth").read_bytes()[:-40])  # cut off
+    os.utime(run / "epoch_3.pth", (9, 9))
+    if pointer is not None:
+        (run / "last_checkpoint").write_text(pointer)
+
+    cfg = commands.training_config(train_arguments(config_file, resume="auto"))
+
+    assert (cfg.resume, cfg.load_from) == (True, str(run / "epoch_2.pth"))
+    *refused, last = said
+    assert any("epoch_3.pth" in line and "incomplete" in line for line in refused)
+    assert any("best.pth has no message_hub, optimizer" in line for line in refused)
+    assert last == f"resuming from {run / 'epoch_2.pth'}"
+
+
+def test_a_moved_work_dir_is_resumed_from_its_last_checkpoint(config_file: Path):
+    run = config_file.parent / "run"
+    run.mkdir()
+    for name in ("epoch_1", "other"):
+        torch.save(RESUMABLE, run / f"{name}.pth")
+    (run / "last_checkpoint").write_text("/before/run/epoch_1.pth")
+
+    cfg = commands.training_config(train_arguments(config_file, resume="auto"))
+
+    assert cfg.load_from == str(run / "epoch_1.pth")
+
+
+def test_a_training_whose_checkpoints_are_all_gone_is_not_begun_anew(config_file: Path):
+    run = config_file.parent / "run"
+    run.mkdir()
+    (run / "last_checkpoint").write_text(str(run / "epoch_1.pth"))
+
+    with pytest.raises(CheckpointError, match=r"run holds a training, but no checkpoint"):
+        commands.training_config(train_arguments(config_file, resume="auto"))
+
+
+def test_a_first_start_is_said_to_be_one(config_file: Path, said):
+    cfg = commands.training_config(train_arguments(config_file, resume="auto"))
+
+    assert (cfg.resume, cfg.get("load_from")) == (False, None)
+    (line,) = said
+    assert line.endswith("run has no checkpoint to resume from: training starts anew")
+
+
+def test_a_config_that_resumes_by_itself_does_it_like_this(config_file: Path):
+    run = config_file.parent / "run"
+    run.mkdir()
+    torch.save(RESUMABLE, run / "epoch_1.pth")
+
+    cfg = commands.training_config(train_arguments(config_file, cfg_options={"resume": True}))
+
+    assert (cfg.resume, cfg.load_from) == (True, str(run / "epoch_1.pth"))
 
 
 def test_resume_without_a_checkpoint_keeps_the_weights_to_start_from(config_file: Path):

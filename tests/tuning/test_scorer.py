@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cellseg_mmdet.errors import ConfigError
+from cellseg_mmdet.errors import ConfigError, WorkerError
 from cellseg_mmdet.evaluation.kaggle_map import image_score
 from cellseg_mmdet.evaluation.overlaps import Overlaps
 from cellseg_mmdet.postprocess import build_pipeline
@@ -60,3 +60,14 @@ def test_predictions_of_another_model(jobs: int) -> None:
     predictions = [replace(pairs[0][0], labels=pairs[0][0].labels + 2), pairs[1][0]]
     with pytest.raises(ConfigError, match=r"a: labels from 2 to 2 .* 2 classes"):
         Scorer(predictions, [record for _, record in pairs], STEPS, 0, CLASSES, jobs)
+
+
+@pytest.mark.slow
+def test_the_image_of_a_killed_worker_is_named() -> None:
+    predictions, records = images(4)
+    with Scorer(predictions, records, STEPS, 0, CLASSES, 2) as scorer:
+        for worker in scorer._workers:
+            for process in worker.executor._processes.values():
+                process.kill()
+        with pytest.raises(WorkerError, match=r"^[^:]+: the worker process .* fewer --jobs"):
+            scorer.score(STEPS, np.arange(4))

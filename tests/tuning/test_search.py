@@ -81,3 +81,22 @@ def test_another_file_in_the_place_of_a_search(tmp_path: Path, content: bytes) -
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"a\.journal is no file of a search, or damaged"):
         open_storage(path)
+
+
+def test_a_search_that_was_killed_goes_on(tmp_path: Path) -> None:
+    journal = tmp_path / "search.journal"
+    Search(open_storage(journal), "all", PARAMETERS, {})
+    whole = journal.read_bytes()
+    # Killed while it wrote a line, and held Optuna's own lock, as one of before may have been.
+    journal.write_bytes(whole + b'{"op_code":5,"work')
+    (tmp_path / "search.journal.lock").symlink_to("search.journal")
+    Search(open_storage(journal), "all", PARAMETERS, {})
+    assert journal.read_bytes().startswith(whole)
+    assert b"work\n" not in journal.read_bytes()
+    journal.write_bytes(whole[:20])
+    Search(open_storage(journal), "all", PARAMETERS, {})
+    other = tmp_path / "notes.txt"
+    other.write_text("mine\n" * 3)
+    with pytest.raises(DataError, match="no file of a search"):
+        open_storage(other)
+    assert other.read_text() == "mine\n" * 3

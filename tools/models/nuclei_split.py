@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cellseg_mmdet.annotations import read_annotations, write_annotation_parts
+from cellseg_mmdet.annotations import file_set, read_annotations, stage_annotation_parts
 from cellseg_mmdet.images import read_image
 from cellseg_mmdet.images.intensity import to_bgr8
 from cellseg_mmdet.structures import ImageRecord
@@ -42,10 +42,13 @@ def main() -> None:
         folder / "nuclei_train.json": [i for i, held in enumerate(out) if not held],
         folder / "nuclei_held_out.json": [i for i, held in enumerate(out) if held],
     }
-    write_annotation_parts(parts, records, info={"description": __doc__.splitlines()[0]})
+    with file_set(folder) as files:
+        stage_annotation_parts(files, parts, records, info={"description": __doc__.splitlines()[0]})
     for path, members in parts.items():
         kinds = Counter(records[i].cell_type for i in members)
-        print(f"{path}: {len(members)} images of {len({groups[i] for i in members})} groups, {dict(kinds)}")
+        print(
+            f"{path}: {len(members)} images of {len({groups[i] for i in members})} groups, {dict(kinds)}"
+        )
 
 
 if __name__ == "__main__":

@@ -74,7 +74,9 @@ class RandomScaleCrop(CellTransform):
         if scale_range is not None:
             scale_range = checked_range("scale_range", scale_range, least=np.nextafter(0, 1))
         if diameter_px is not None and (diameter_px <= 0 or scale_range is None):
-            raise ConfigError(f"diameter_px={diameter_px} must be positive, and goes with scale_range")
+            raise ConfigError(
+                f"diameter_px={diameter_px} must be positive, and goes with scale_range"
+            )
         if scales and min(min(scale) for scale in scales) < 1:
             raise ConfigError(f"scales are (long, short) sides in pixels; got {scales}")
         self.crop_size_hw = crop_size_hw
