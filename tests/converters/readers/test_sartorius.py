@@ -39,7 +39,14 @@ def test_coco_file_is_what_pycocotools_reads(competition) -> None:
     result = run_tool(competition, "--folds", "2", "--clean", "drop-duplicates")
     assert result.returncode == 0, result.stderr
     out = competition.root / "out"
-    names = ["all.json", "train_fold0.json", "train_fold1.json", "val_fold0.json", "val_fold1.json"]
+    names = [
+        "all.json",
+        "conversions.json",
+        "train_fold0.json",
+        "train_fold1.json",
+        "val_fold0.json",
+        "val_fold1.json",
+    ]
     assert sorted(path.name for path in out.iterdir()) == names
 
     coco = COCO(out / "all.json")

@@ -56,6 +56,25 @@ def test_draws_what_mmdets_pair_draws(
     assert abs(np.mean(scales) - 1) < 0.005
 
 
+@pytest.mark.parametrize("diameter_px", [5.0, 10.0, 20.0])
+def test_cells_get_the_common_diameter(
+    from_label_map: Callable, run: Callable, diameter_px: float
+) -> None:
+    rows, columns = np.mgrid[:60, :60]
+    disk = (rows - 30) ** 2 + (columns - 30) ** 2 <= 100  # 20 pixels wide
+    found = run(
+        dict(CROP, crop_size_hw=(200, 200), scale_range=(1.0, 1.0), diameter_px=diameter_px),
+        from_label_map(disk.astype(np.int32)),
+    )
+    (area,) = found["gt_masks"].areas
+    assert np.sqrt(area * 4 / np.pi) == pytest.approx(diameter_px, rel=0.1)
+    empty = run(
+        dict(CROP, crop_size_hw=(200, 200), scale_range=(1.0, 1.0), diameter_px=diameter_px),
+        from_label_map(np.zeros((60, 60), np.int32)),
+    )
+    assert empty["img_shape"] == (60, 60)
+
+
 def test_a_window_of_known_pixels(from_label_map: Callable, run: Callable) -> None:
     labels = np.zeros((20, 30), np.int32)
     labels[4:8, 6:12] = 1
