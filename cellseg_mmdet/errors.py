@@ -5,14 +5,52 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# A value of a damaged file may be the rest of it.
+MAX_MESSAGE = 2000
+
+
+def shortened(text: str, max_length: int = MAX_MESSAGE) -> str:
+    """Cut the middle out of a text that is too long: what is wrong stands at its begin, the remedy at its end.
+
+    Example:
+        >>> shortened("a" * 50 + "b" * 50, 60)
+        'aaaaaaaaaaaaaaaaa[... 68 characters ...]bbbbbbbbbbbbbbb'
+    """
+    if len(text) <= max_length:
+        return text
+    kept = max_length - 30  # what is put in has fewer
+    begin, end = kept - kept // 2 + 2, kept // 2
+    return f"{text[:begin]}[... {len(text) - begin - end} characters ...]{text[len(text) - end :]}"
+
+
+def shown(value: object, max_length: int = 100) -> str:
+    """Return a value as a message shows it: its ``repr``, shortened.
+
+    Example:
+        >>> shown("cort")
+        "'cort'"
+    """
+    if isinstance(value, str | bytes):  # the repr of all of it is not needed
+        value = value if len(value) <= 4 * max_length else value[: 4 * max_length]
+    try:
+        return shortened(repr(value), max_length)
+    except (
+        RecursionError,
+        ValueError,
+    ):  # nested absurdly deep, or an integer of thousands of digits
+        return f"a {type(value).__name__}"
+
 
 class CellsegError(Exception):
-    """The root of all errors whose message is all that a user needs.
+    """The root of all errors whose message is all that a user needs; it is `MAX_MESSAGE` characters long at most.
 
     Example:
         >>> str(DataError("train.csv, row 3: the id is empty"))
         'train.csv, row 3: the id is empty'
     """
+
+    def __str__(self) -> str:
+        return shortened(super().__str__())
 
 
 class UsageError(CellsegError):
@@ -36,6 +74,7 @@ class MaskError(DataError):
     """
 
     def __init__(self, cause: str, instance: int | None = None) -> None:
+        cause = shortened(cause)
         super().__init__(cause if instance is None else f"instance {instance}: {cause}")
         self.cause = cause
         self.instance = instance

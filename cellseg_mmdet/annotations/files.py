@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -78,14 +79,16 @@ def write_annotation_parts(
     unknown = sorted(set(category_names(records)) - set(categories))
     if unknown:
         raise DataError(f"categories {unknown} are not among {list(categories)}")
-    contents: dict[tuple[str, ...], Any] = {}  # those of all records, by the suffixes of a layout
+    by_suffixes: dict[tuple[str, ...], dict[Path, Sequence[int]]] = {}
     for path, members in parts.items():
-        layout = layout_of(path)
-        if layout.suffixes not in contents:
-            contents[layout.suffixes] = layout.build(records, categories, info or {})
-        content = layout.select(contents[layout.suffixes], {index + 1 for index in members})
-        with atomic_write(path) as temporary:
-            layout.save(content, temporary)
+        by_suffixes.setdefault(layout_of(path).suffixes, {})[path] = sorted(set(members))
+    for of_layout in by_suffixes.values():
+        with contextlib.ExitStack() as stack:
+            temporary = {
+                stack.enter_context(atomic_write(path)): members
+                for path, members in of_layout.items()
+            }
+            layout_of(next(iter(of_layout))).write(temporary, records, categories, info or {})
 
 
 def read_annotations(path: str | os.PathLike[str]) -> list[ImageRecord]:

@@ -44,16 +44,14 @@ class Layout(Protocol):
     def parse(self, content: Any, source: str) -> Parsed:
         """Check the content of a file and return what it says; a DataError names ``source`` and the entry."""
 
-    def build(
-        self, records: Sequence[ImageRecord], classes: Sequence[str], info: dict[str, Any]
-    ) -> Any:
-        """Return the content of a file of these images, whose ids are 1..N."""
-
-    def select(self, content: Any, image_ids: set[int]) -> Any:
-        """Return of the content what is about these images, with the ids that it has."""
-
-    def save(self, content: Any, path: Path) -> None:
-        """Write the content."""
+    def write(
+        self,
+        parts: Mapping[Path, Sequence[int]],
+        records: Sequence[ImageRecord],
+        classes: Sequence[str],
+        info: dict[str, Any],
+    ) -> None:
+        """Write several files, each of some of the records (by index, ascending); the ids of all images are 1..N."""
 
 
 LAYOUTS: Registry[Layout] = Registry("annotation layout")

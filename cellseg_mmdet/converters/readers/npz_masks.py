@@ -75,9 +75,9 @@ def read_labels(csv_path: str | os.PathLike[str], *, column: str = "cell_type") 
         DataError: if a column is missing, a class is empty, or an image has two different ones.
     """
     labels: dict[str, str] = {}
-    for number, row, _ in read_table(csv_path, ("id", column)).rows("id"):
+    for row in read_table(csv_path, ("id", column)).rows("id"):
         image_id, name = row["id"].strip(), row[column].strip()
-        where = f"{csv_path}, row {number}"
+        where = f"{csv_path}, row {row.number}"
         if not name:
             raise DataError(f"{where}: the {column} of image {image_id} is empty")
         if labels.setdefault(image_id, name) != name:
