@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from cellseg_mmdet.errors import DataError
-from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.fileio import atomic_write, is_bomb
 
 # What is read as a whole is an image or a mask: those of microscopes come to less, packed as they are in their formats.
 MAX_BYTES = 1 << 29
 # What zipfile and the codecs below it raise for damaged archives, unknown codecs and encrypted files.
-_DAMAGED = (
+DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
@@ -68,10 +68,28 @@ def open_file(root: str | os.PathLike[str], name: str) -> io.BufferedReader:
     source = Path(root)
     if source.is_dir():
         return (source / name).open("rb")
-    where = f"{root}: {name}"
+    archive = _archive(str(source))
     try:
-        member = _archive(str(source)).open(name)
-    except (*_DAMAGED, KeyError) as error:
+        info = archive.getinfo(name)
+    except KeyError as error:
+        raise DataError(f"{root}: there is no {name} in it") from error
+    return open_member(archive, info, f"{root}: {name}")
+
+
+def open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> io.BufferedReader:
+    """Open a file of an archive; ``where`` is what errors call it.
+
+    Raises:
+        DataError: it is damaged, encrypted, or packed so small that it would fill the memory; also while it is read.
+    """
+    if is_bomb(info.file_size, info.compress_size):
+        raise DataError(
+            f"{where} would be unpacked from {info.compress_size} bytes to {info.file_size}: it is blank, or made to "
+            "fill the memory; unpack the archive, and look at what it holds"
+        )
+    try:
+        member = archive.open(info)
+    except DAMAGED as error:
         raise DataError(f"{where} cannot be read: {error}") from error
     return io.BufferedReader(_Member(member, where), 1 << 16)
 
@@ -112,11 +130,23 @@ class _Member(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._member.seek(offset, whence)
+        except DAMAGED as error:
+            raise DataError(f"{self._where} cannot be read: {error}") from error
+
+    def tell(self) -> int:
+        return self._member.tell()
+
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
         try:
             content = self._member.read(len(view))
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise DataError(f"{self._where} cannot be read: {error}") from error
         view[: len(content)] = content
         return len(content)
@@ -133,5 +163,5 @@ def _archive(path: str) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except PermissionError:
         raise
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise DataError(f"{path} is neither a folder nor a zip archive: {error}") from error

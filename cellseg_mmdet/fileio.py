@@ -15,6 +15,8 @@ from typing import Any
 
 from cellseg_mmdet.errors import DataError
 
+# Rows of a csv are packed to a fifth, pictures to a hundredth, blank ones to a thousandth.
+_LARGE, _LARGEST_GROWTH = 1 << 29, 200
 _BYTE_ORDER_MARKS = {
     b"\xff\xfe\0\0": "UTF-32",
     b"\0\0\xfe\xff": "UTF-32",
@@ -108,6 +110,16 @@ def fault_of_text(head: bytes) -> str:
         if head.startswith(magic):
             return f"it is compressed ({name}); unpack it"
     return ""
+
+
+def is_bomb(num_bytes: int, num_packed: int) -> bool:
+    """Whether so little is unpacked to so much that it is blank, or made to fill the memory.
+
+    Example:
+        >>> is_bomb(10 << 30, 10 << 20), is_bomb(10 << 20, 10 << 10)
+        (True, False)
+    """
+    return num_bytes > _LARGE and num_bytes > _LARGEST_GROWTH * max(num_packed, 1)
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

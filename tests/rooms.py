@@ -123,7 +123,8 @@ ROOMS = {
 }
 # Modules at the top that import no room: every room may import them, but for `ops`.
 GROUND = _rooms(
-    "archives choices config_content config_files errors fileio progress registry safe_pickle terminal __init__"
+    "archives choices config_content config_files errors fileio npy pickle_machine progress registry safe_pickle "
+    "terminal __init__"
 )
 ALONE = _rooms("ops")
 

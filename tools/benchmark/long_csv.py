@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import resource
 import subprocess
 import sys
 import tempfile
@@ -44,7 +45,7 @@ def measure(kind: str, folder: Path, num_images: int, cells: int) -> str:
     """Write a data set, convert it and return what it took."""
     arguments = WRITERS[kind](folder, num_images, cells)
     command = [sys.executable, "-m", "cellseg_mmdet", "convert", kind, *arguments]
-    begin = time.perf_counter()
+    begin, cpu_before = time.perf_counter(), _cpu_seconds()
     process = subprocess.Popen([*command, "--out-dir", str(folder / "out")], cwd=ROOT)
     peak = PeakMemory(process.pid)
     status = process.wait()
@@ -53,9 +54,15 @@ def measure(kind: str, folder: Path, num_images: int, cells: int) -> str:
     if status:
         sys.exit(f"{kind}: the conversion ended with {status}")
     return (
-        f"{kind}, {num_images} images, {num_images * cells} rows: {seconds:.1f} s, "
+        f"{kind}, {num_images} images, {num_images * cells} rows: {seconds:.1f} s "
+        f"({_cpu_seconds() - cpu_before:.0f} s of all cores together), "
         f"peak {peak_mb:.0f} MB of all processes together"
     )
+
+
+def _cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 class PeakMemory:
