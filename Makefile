@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast bench lint format rooms clean distclean
+.PHONY: help setup demo test test-fast fuzz bench lint format rooms clean distclean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ test: setup ## run the tests (ARGS="-k name" goes to pytest)
 
 test-fast: setup ## run the tests but for the slow ones and those on real data, in less than 90 seconds (ARGS as for test)
 	@$(VENV_PYTHON) -m pytest -m "not slow and not realdata" $(ARGS)
+
+fuzz: setup ## give damaged files to every reader, ten minutes each (FUZZ_SECONDS=60 for less, FUZZ_SEED for others)
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(VENV_PYTHON) -m pytest -m fuzz $(ARGS)
 
 bench: setup ## measure dense images against mmdet's masks (ARGS="--data DIR" for other images)
 	@$(VENV_PYTHON) tools/benchmark/dense.py $(ARGS)
