@@ -23,14 +23,41 @@ _REPR = reprlib.Repr()
 _REPR.maxlevel, _REPR.maxlist, _REPR.maxtuple, _REPR.maxdict = 2, 5, 5, 3
 _REPR.maxstring = _REPR.maxlong = _REPR.maxother = _LONGEST
 
+# A value of a damaged file may be the rest of it.
+MAX_MESSAGE = 2000
+_LONGEST_PHRASE = 100
+
+
+def shortened(text: str, length: int = MAX_MESSAGE) -> str:
+    """Return a text, without its end if it is too long for a few words, without its middle if for a message.
+
+    What is wrong stands at the begin of a message, the remedy at its end.
+
+    Example:
+        >>> shortened("a long text", 9), shortened("short", 9)
+        ('a long...', 'short')
+        >>> shortened("a" * 99 + "b" * 99, 100)
+        'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa[... 126 characters ...]bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb'
+    """
+    if len(text) <= length:
+        return text
+    if length < _LONGEST_PHRASE:
+        return f"{text[: length - 3]}..."
+    kept = length - 30  # what is put in has fewer
+    begin, end = kept - kept // 2 + 2, kept // 2
+    return f"{text[:begin]}[... {len(text) - begin - end} characters ...]{text[len(text) - end :]}"
+
 
 class CellsegError(Exception):
-    """The root of all errors whose message is all that a user needs.
+    """The root of all errors whose message is all that a user needs; it is `MAX_MESSAGE` characters long at most.
 
     Example:
         >>> str(DataError("train.csv, row 3: the id is empty"))
         'train.csv, row 3: the id is empty'
     """
+
+    def __str__(self) -> str:
+        return shortened(super().__str__())
 
 
 class UsageError(CellsegError):
@@ -54,6 +81,7 @@ class MaskError(DataError):
     """
 
     def __init__(self, cause: str, instance: int | None = None) -> None:
+        cause = shortened(cause)
         super().__init__(cause if instance is None else f"instance {instance}: {cause}")
         self.cause = cause
         self.instance = instance
@@ -101,18 +129,23 @@ def needs(extra: str) -> Iterator[None]:
         ) from error
 
 
-def shortened(text: str, length: int) -> str:
-    """Return the beginning of a text, of ``length`` characters at most.
+def quoted(value: object, length: int = 100) -> str:
+    """Return a value of a text file, or of the program, as Python writes it, shortened.
 
     Example:
-        >>> shortened("a long text", 9), shortened("short", 9)
-        ('a long...', 'short')
+        >>> quoted("cort"), quoted("1 2 " * 1000, 12)
+        ("'cort'", "'1 2 1 2 ...")
     """
-    return text if len(text) <= length else f"{text[: length - 3]}..."
+    if isinstance(value, str | bytes):  # the repr of all of it is not needed
+        value = value[: 4 * length]
+    try:
+        return shortened(repr(value), length)
+    except (RecursionError, ValueError):  # nested absurdly deep, or thousands of digits
+        return f"a {type(value).__name__}"
 
 
 def shown(value: Any) -> str:
-    """Return what a value of a file looks like and its kind, in less than 100 characters whatever it is.
+    """Return what a value of a file of typed values looks like and its kind, in less than 100 characters.
 
     Example:
         >>> shown("5"), shown(5), shown(None), shown([1, 2])

@@ -23,6 +23,23 @@ try:
 except ModuleNotFoundError:  # Windows
     fcntl = None  # type: ignore[assignment]
 HAS_LOCKS = fcntl is not None
+# Rows of a csv are packed to a fifth, pictures to a hundredth, blank ones to a thousandth.
+_LARGE, _LARGEST_GROWTH = 1 << 29, 200
+_BYTE_ORDER_MARKS = {
+    b"\xff\xfe\0\0": "UTF-32",
+    b"\0\0\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"7z\xbc\xaf\x27\x1c": "7-Zip",
+    b"Rar!": "RAR",
+    b"PK\3\4": "zip",
+}
 
 
 @contextlib.contextmanager
@@ -168,20 +185,52 @@ def _naming(target: Path, temporary: Path | None = None) -> Iterator[None]:
 
 
 def load_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file; a byte order mark, which some editors put first, is passed over.
+    """Read a JSON file, with or without a byte order mark.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        DataError: if it is damaged, or nested deeper than Python follows; the message names it.
+        OSError: if there is no such file, or it cannot be read.
+        DataError: if it is empty, damaged, compressed, not UTF-8 or nested absurdly deep; the message names it.
     """
+    content = Path(path).read_bytes()
+    if not content.strip(b" \t\r\n\0"):
+        raise DataError(f"{path} is empty, and no JSON: write or copy it anew")
+    fault = fault_of_text(content)
+    if fault:
+        raise DataError(f"{path} is not valid JSON, which is text in UTF-8: {fault}")
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        return json.loads(content.decode("utf-8-sig"))
     except ValueError as error:
         raise DataError(f"{path} is not valid JSON (cut off?): {error}") from error
     except RecursionError as error:
         raise DataError(
             f"{path} is not JSON of annotations: lists or objects are nested more than a thousand deep"
         ) from error
+
+
+def fault_of_text(head: bytes) -> str:
+    """Return what the first bytes of a file show instead of text in UTF-8, and a remedy; '' for what may be that.
+
+    Example:
+        >>> fault_of_text("id".encode("utf-16"))
+        'it is UTF-16; save it as UTF-8'
+    """
+    for mark, name in _BYTE_ORDER_MARKS.items():
+        if head.startswith(mark):
+            return f"it is {name}; save it as UTF-8"
+    for magic, name in _COMPRESSED.items():
+        if head.startswith(magic):
+            return f"it is compressed ({name}); unpack it"
+    return ""
+
+
+def is_bomb(num_bytes: int, num_packed: int) -> bool:
+    """Whether so little is unpacked to so much that it is blank, or made to fill the memory.
+
+    Example:
+        >>> is_bomb(10 << 30, 10 << 20), is_bomb(10 << 20, 10 << 10)
+        (True, False)
+    """
+    return num_bytes > _LARGE and num_bytes > _LARGEST_GROWTH * max(num_packed, 1)
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from cellseg_mmdet.errors import CellsegError
+from cellseg_mmdet.errors import CellsegError, shortened
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -55,8 +55,8 @@ def told_in_a_line(error: BaseException) -> str | None:
         'a.png: No such file or directory'
     """
     if not isinstance(error, OSError) or error.errno is None:
-        return str(error)  # ours, or a library's own sentence
+        return shortened(str(error))  # ours, or a library's own sentence
     if error.filename is None:
         return None
     files = [str(name) for name in (error.filename, error.filename2) if name is not None]
-    return f"{' -> '.join(files)}: {error.strerror}"
+    return shortened(f"{' -> '.join(files)}: {error.strerror}")

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cellseg_mmdet.annotations.csv_rows import parse_size_hw, read_table
+from cellseg_mmdet.annotations.csv_rows import Row, parse_size_hw, read_table
 from cellseg_mmdet.annotations.submissions import FORMATS
-from cellseg_mmdet.errors import DataError, MaskError
+from cellseg_mmdet.errors import DataError, MaskError, quoted
 from cellseg_mmdet.masks import PixelOrder, Runs
 from cellseg_mmdet.structures import ImageRecord
 
@@ -121,11 +121,11 @@ def read_cell_table(path: str | os.PathLike[str]) -> CellTable:
     order, image_column, mask_column = _layout(path, table.header)
     described = "cell_type" in table.header
     images: dict[str, _ImageRows] = {}
-    for number, row, _ in table.rows(image_column):
-        where = f"{path}, row {number}"
+    for row in table.rows(image_column):
+        where = f"{path}, row {row.number}"
         image_id = row[image_column].strip()
         size_hw = _size_hw(row, where) if described else None
-        image = images.setdefault(image_id, _ImageRows(number, size_hw))
+        image = images.setdefault(image_id, _ImageRows(row.number, size_hw))
         if image.size_hw != size_hw:
             raise DataError(
                 f"{where}: image {image_id!r} is of height and width {size_hw} here, and of "
@@ -134,7 +134,7 @@ def read_cell_table(path: str | os.PathLike[str]) -> CellTable:
         if described:
             image.cell_types.append(row["cell_type"].strip())
         if row[mask_column].strip():
-            image.rows.append(number)
+            image.rows.append(row.number)
             image.texts.append(row[mask_column])
             image.categories.append(image.cell_types[-1] if described else ANY_CELL)
     return CellTable(str(path), order, images)
@@ -155,10 +155,10 @@ def _layout(path: str | os.PathLike[str], header: Sequence[str]) -> tuple[PixelO
     )
 
 
-def _size_hw(row: Mapping[str, str], where: str) -> tuple[int, int]:
+def _size_hw(row: Row, where: str) -> tuple[int, int]:
     size_hw = parse_size_hw(row["height"], row["width"])
     if size_hw is None:
         raise DataError(
-            f"{where}: height {row['height']!r} and width {row['width']!r}; they must be pixels, from 1"
+            f"{where}: height {quoted(row['height'])} and width {quoted(row['width'])}; they must be pixels, from 1"
         )
     return size_hw

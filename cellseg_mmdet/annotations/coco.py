@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from cellseg_mmdet.annotations.faults import Faults
 from cellseg_mmdet.annotations.layout import (
@@ -67,51 +68,89 @@ class CocoLayout:
             )
         return Parsed(classes, list(images.values()), tuple(label_of), len(entries["annotations"]))
 
-    def build(
-        self, records: Sequence[ImageRecord], classes: Sequence[str], info: dict[str, Any]
-    ) -> dict[str, Any]:
+    def write(
+        self,
+        parts: Mapping[Path, Sequence[int]],
+        records: Sequence[ImageRecord],
+        classes: Sequence[str],
+        infos: Mapping[Path, dict[str, Any]],
+    ) -> None:
+        """Write several files, image by image: a million annotations as Python objects take gigabytes."""
         category_id = {name: index for index, name in enumerate(classes, start=1)}
-        images: list[dict[str, Any]] = []
-        annotations: list[dict[str, Any]] = []
-        for image_id, record in enumerate(records, start=1):
-            images.append({"id": image_id, "file_name": record.file_name} | image_fields(record))
-            rows = zip(
-                record.masks.to_coco(text=True),
-                record.masks.areas.tolist(),
-                to_xywh(record.masks.boxes).tolist(),
-                record.categories,
-                strict=True,
-            )
-            for rle, area, box_xywh, name in rows:
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,
-                        "image_id": image_id,
-                        "category_id": category_id[name],
-                        "segmentation": rle,
-                        "area": area,
-                        "bbox": box_xywh,
-                        "iscrowd": 0,
-                    }
-                )
-        return {
-            "info": info,
-            "licenses": [],
-            "categories": [
-                {"id": index, "name": name, "supercategory": "cell"}
-                for name, index in category_id.items()
-            ],
-            "images": images,
-            "annotations": annotations,
+        categories = [
+            {"id": index, "name": name, "supercategory": "cell"}
+            for name, index in category_id.items()
+        ]
+        members: list[list[int]] = [[] for _ in records]
+        for number, indices in enumerate(parts.values()):
+            for index in indices:
+                members[index].append(number)
+        with contextlib.ExitStack() as stack:
+            files = [
+                stack.enter_context(path.open("w", encoding="utf-8", buffering=1 << 20))
+                for path in parts
+            ]
+            lists = [_JsonList(file) for file in files]
+            for path, file in zip(parts, files, strict=True):
+                head = {"info": infos[path], "licenses": [], "categories": categories}
+                file.write(f'{_compact(head)[:-1]},"images":[')
+            for image_id, record in enumerate(records, start=1):
+                image = {"id": image_id, "file_name": record.file_name} | image_fields(record)
+                text = _compact(image)
+                for number in members[image_id - 1]:
+                    lists[number].add(text)
+            for file in files:
+                file.write('],"annotations":[')
+            lists = [_JsonList(file) for file in files]
+            first_id = 1
+            for image_id, record in enumerate(records, start=1):
+                annotations = _annotations(record, image_id, first_id, category_id)
+                first_id += len(annotations)
+                text = _compact(annotations)[1:-1]
+                for number in members[image_id - 1] if text else ():
+                    lists[number].add(text)
+            for file in files:
+                file.write("]}")
+
+
+class _JsonList:
+    """The inside of a list in a JSON file, written piece by piece."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file, self._separator = file, ""
+
+    def add(self, text: str) -> None:
+        self._file.write(self._separator)
+        self._file.write(text)
+        self._separator = ","
+
+
+def _compact(content: Any) -> str:
+    return json.dumps(content, separators=(",", ":"))
+
+
+def _annotations(
+    record: ImageRecord, image_id: int, first_id: int, category_id: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    rows = zip(
+        record.masks.to_coco(text=True),
+        record.masks.areas.tolist(),
+        to_xywh(record.masks.boxes).tolist(),
+        record.categories,
+        strict=True,
+    )
+    return [
+        {
+            "id": annotation_id,
+            "image_id": image_id,
+            "category_id": category_id[name],
+            "segmentation": rle,
+            "area": area,
+            "bbox": box_xywh,
+            "iscrowd": 0,
         }
-
-    def select(self, content: dict[str, Any], image_ids: set[int]) -> dict[str, Any]:
-        images = [image for image in content["images"] if image["id"] in image_ids]
-        annotations = [row for row in content["annotations"] if row["image_id"] in image_ids]
-        return content | {"images": images, "annotations": annotations}
-
-    def save(self, content: Any, path: Path) -> None:
-        path.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
+        for annotation_id, (rle, area, box_xywh, name) in enumerate(rows, start=first_id)
+    ]
 
 
 def categories_of(

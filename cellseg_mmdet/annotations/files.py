@@ -65,10 +65,9 @@ def write_annotations(
         DataError: for another suffix, or a category that is not among ``categories``.
     """
     categories = _all_categories(records, categories)
-    layout = layout_of(path)
-    content = layout.build(records, categories, info or {})
     with atomic_write(path) as temporary:
-        layout.save(content, temporary)
+        everything = {temporary: range(len(records))}
+        layout_of(path).write(everything, records, categories, {temporary: info or {}})
 
 
 def stage_annotation_parts(
@@ -87,14 +86,18 @@ def stage_annotation_parts(
         DataError: as `write_annotations`.
     """
     categories = _all_categories(records, categories)
-    contents: dict[tuple[str, ...], Any] = {}  # those of all records, by the suffixes of a layout
     ids = content_ids(parts, records, [list(categories), info])
-    for path, members in parts.items():
-        layout = layout_of(path)
-        if layout.suffixes not in contents:
-            contents[layout.suffixes] = layout.build(records, categories, info or {})
-        content = layout.select(contents[layout.suffixes], {index + 1 for index in members})
-        layout.save(with_id(content, ids[path]), files.stage(path, ids[path]))
+    by_suffixes: dict[tuple[str, ...], list[Path]] = {}
+    for path in parts:
+        by_suffixes.setdefault(layout_of(path).suffixes, []).append(path)
+    for paths in by_suffixes.values():
+        staged = {path: files.stage(path, ids[path]) for path in paths}
+        layout_of(paths[0]).write(
+            {staged[path]: sorted(set(parts[path])) for path in paths},
+            records,
+            categories,
+            {staged[path]: with_id(info or {}, ids[path]) for path in paths},
+        )
 
 
 def _all_categories(

@@ -61,16 +61,17 @@ class Layout(Protocol):
         Masks are left to `validate`. A DataError is raised for what leaves nothing to read.
         """
 
-    def build(
-        self, records: Sequence[ImageRecord], classes: Sequence[str], info: dict[str, Any]
-    ) -> Any:
-        """Return the content of a file of these images, whose ids are 1..N."""
+    def write(
+        self,
+        parts: Mapping[Path, Sequence[int]],
+        records: Sequence[ImageRecord],
+        classes: Sequence[str],
+        infos: Mapping[Path, dict[str, Any]],
+    ) -> None:
+        """Write several files, each of some of the records (by index, ascending) and with its own info.
 
-    def select(self, content: Any, image_ids: set[int]) -> Any:
-        """Return of the content what is about these images, with the ids that it has."""
-
-    def save(self, content: Any, path: Path) -> None:
-        """Write the content."""
+        The ids of all images are 1..N, those of annotations are counted over all records.
+        """
 
 
 LAYOUTS: Registry[Layout] = Registry("annotation layout")

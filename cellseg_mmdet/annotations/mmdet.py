@@ -80,30 +80,23 @@ class MMDetLayout:
             images.append(image)
         return Parsed(classes, images, number=count)
 
-    def build(
-        self, records: Sequence[ImageRecord], classes: Sequence[str], info: dict[str, Any]
-    ) -> dict[str, Any]:
-        data_list = []
-        for image_id, record in enumerate(records, start=1):
-            rows = zip(
-                record.masks.to_coco(), record.masks.boxes.tolist(), record.categories, strict=True
-            )
-            instances = [
-                {"bbox": box, "bbox_label": classes.index(name), "mask": rle, "ignore_flag": 0}
-                for rle, box, name in rows
-            ]
-            image = {"img_path": record.file_name, "img_id": image_id} | image_fields(record)
-            data_list.append(image | {"instances": instances})
-        return {"metainfo": {"classes": tuple(classes), "info": info}, "data_list": data_list}
-
-    def select(self, content: dict[str, Any], image_ids: set[int]) -> dict[str, Any]:
-        return content | {
-            "data_list": [image for image in content["data_list"] if image["img_id"] in image_ids]
-        }
-
-    def save(self, content: Any, path: Path) -> None:
-        with path.open("wb") as file:
-            pickle.dump(content, file, protocol=4)
+    def write(
+        self,
+        parts: Mapping[Path, Sequence[int]],
+        records: Sequence[ImageRecord],
+        classes: Sequence[str],
+        infos: Mapping[Path, dict[str, Any]],
+    ) -> None:
+        """Write several files, one after the other."""
+        for path, indices in parts.items():
+            content = {
+                "metainfo": {"classes": tuple(classes), "info": infos[path]},
+                "data_list": [
+                    _entry(records[index], index + 1, classes) for index in sorted(indices)
+                ],
+            }
+            with path.open("wb") as file:
+                pickle.dump(content, file, protocol=4)
 
 
 def _image(entry: Any, number: int) -> dict[str, Any]:
@@ -154,3 +147,14 @@ def _instance(entry: Mapping[str, Any], num_classes: int) -> dict[str, Any]:
     else:
         instance["mask"] = with_text_counts(entry["mask"])
     return instance
+
+
+def _entry(record: ImageRecord, image_id: int, classes: Sequence[str]) -> dict[str, Any]:
+    """Return what is written of an image."""
+    rows = zip(record.masks.to_coco(), record.masks.boxes.tolist(), record.categories, strict=True)
+    instances = [
+        {"bbox": box, "bbox_label": classes.index(name), "mask": rle, "ignore_flag": 0}
+        for rle, box, name in rows
+    ]
+    image = {"img_path": record.file_name, "img_id": image_id} | image_fields(record)
+    return image | {"instances": instances}

@@ -99,11 +99,9 @@ def _digest_of(record: ImageRecord) -> bytes:
     return digest.digest()
 
 
-def with_id(content: Any, file_id: str) -> Any:
-    """Return what is saved in an annotation file, with its id where each layout says where the data are from."""
-    if "metainfo" in content:
-        return content | {"metainfo": with_id(content["metainfo"], file_id)}
-    return content | {"info": {**content.get("info", {}), _ID: file_id}}
+def with_id(info: Mapping[str, Any], file_id: str) -> dict[str, Any]:
+    """Return what an annotation file says of its origin, with its id."""
+    return {**info, _ID: file_id}
 
 
 def check_set(path: str | os.PathLike[str], content: Any) -> None:

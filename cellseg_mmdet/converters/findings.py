@@ -11,6 +11,7 @@ import numpy as np
 
 from cellseg_mmdet.fileio import write_records_csv
 from cellseg_mmdet.masks import RoIMasks, Runs
+from cellseg_mmdet.masks.ragged import segment_sums
 from cellseg_mmdet.masks.shared import in_pixels, shared_by_masks
 
 
@@ -46,9 +47,10 @@ def find_overlaps(masks: Runs, sources: Sequence[str], image_id: str) -> list[Fi
 
 def find_pieces(masks: Runs, sources: Sequence[str], image_id: str) -> list[Finding]:
     """Return the masks of more than one 8-connected piece; ``sources`` names each of the N masks."""
-    rois = RoIMasks.from_runs(masks)
+    unsure = np.flatnonzero(~_surely_whole(masks))
+    rois = RoIMasks.from_runs(masks[unsure])
     found = []
-    for index, source in enumerate(sources):
+    for index, number in enumerate(unsure.tolist()):
         bitmap = np.ascontiguousarray(rois.bitmap(index))
         if not bitmap.size:
             continue
@@ -56,8 +58,21 @@ def find_pieces(masks: Runs, sources: Sequence[str], image_id: str) -> list[Find
         if count > 2:  # the background is the first
             areas = sorted(stats[1:, cv2.CC_STAT_AREA].tolist(), reverse=True)
             detail = f"{len(areas)} pieces of {', '.join(map(str, areas))} pixels"
-            found.append(Finding(source, image_id, "several pieces", detail))
+            found.append(Finding(sources[number], image_id, "several pieces", detail))
     return found
+
+
+def _surely_whole(masks: Runs) -> np.ndarray:
+    """Return for each mask whether each run lies in the column behind that of the one before, and touches it."""
+    height = max(masks.height, 1)
+    column, top = np.divmod(masks.starts, height)
+    bottom = top + masks.lengths
+    joins = np.zeros(len(column), dtype=bool)
+    joins[1:] = (np.diff(column) == 1) & (top[1:] <= bottom[:-1]) & (bottom[1:] >= top[:-1])
+    first = masks.offsets[:-1][np.diff(masks.offsets) > 0]
+    joins[first] = True
+    joins &= bottom <= height  # a run that goes on at the top of the next column is in two places
+    return segment_sums((~joins).astype(np.int64), masks.offsets) == 0
 
 
 def write_findings(path: str | os.PathLike[str], findings: Sequence[Finding]) -> None:

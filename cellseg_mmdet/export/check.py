@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from cellseg_mmdet.annotations.csv_rows import CsvError, parse_csv
+from cellseg_mmdet.annotations.csv_rows import open_lines, parse_csv, undecodable
 from cellseg_mmdet.annotations.submissions import FORMATS, SubmissionFormat
-from cellseg_mmdet.errors import DataError
+from cellseg_mmdet.errors import DataError, quoted, shortened
 from cellseg_mmdet.images import files_by_stem, image_size_hw
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.masks.parsing import parse_strings
@@ -39,7 +39,7 @@ class Fault:
     def __str__(self) -> str:
         where = [f"row {self.row}"] if self.row is not None else []
         where += [f"image {self.image_id}"] if self.image_id is not None else []
-        return f"{', '.join(where) or 'file'}: {self.message}"
+        return shortened(f"{shortened(', '.join(where), 300) or 'file'}: {self.message}")
 
 
 class _Cell(NamedTuple):
@@ -123,10 +123,13 @@ def _read_cells(
     path: str | os.PathLike[str], layout: SubmissionFormat, faults: list[Fault]
 ) -> Iterator[_Cell]:
     """Yield the rows that have an id and a mask; faults of the others are put into ``faults``."""
-    lines = Path(path).read_bytes().splitlines(keepends=True)
-    try:
-        for row, fields in parse_csv(_decoded(lines, faults)):
-            if row == 1:
+    image_id = ""
+    with open_lines(path, keep_mark=True) as lines:
+        row = 0
+        for row, fields, fault in parse_csv(_decoded(lines, faults)):
+            if fault:
+                faults.append(Fault(row, None, fault))
+            elif row == 1:
                 faults += _check_header(fields, layout)
             elif len(fields) != 2:
                 found = (
@@ -136,29 +139,27 @@ def _read_cells(
                     Fault(row, None, f"{found}; a row has the 2 columns {','.join(layout.header)}")
                 )
             else:
-                yield _Cell(row, *fields)
-    except CsvError as error:
-        message = f"not readable as csv, nor is anything after it: {error.cause}"
-        faults.append(Fault(error.row, None, message))
-    if not lines:
+                # Rows of an image stand together: its id is kept once.
+                image_id = image_id if image_id == fields[0] else fields[0]
+                yield _Cell(row, image_id, fields[1])
+    if not row:
         faults += _check_header([], layout)
 
 
-def _decoded(lines: Sequence[bytes], faults: list[Fault]) -> Iterator[str]:
+def _decoded(lines: Iterable[str], faults: list[Fault]) -> Iterator[str]:
     for row, line in enumerate(lines, start=1):
-        try:
-            yield line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            at, byte = error.start, line[error.start]
-            faults.append(Fault(row, None, f"byte {at + 1} of the line, {byte:#04x}, is not UTF-8"))
-            yield line.decode("utf-8", errors="replace")
+        fault = "" if line.isascii() else undecodable(line)
+        if fault:
+            faults.append(Fault(row, None, fault))
+            line = line.encode("utf-8", "surrogateescape").decode("utf-8", errors="replace")
+        yield line
 
 
 def _check_header(fields: Sequence[str], layout: SubmissionFormat) -> list[Fault]:
     if tuple(fields) == layout.header:
         return []
     found, allowed = ",".join(fields), ",".join(layout.header)
-    return [Fault(1, None, f"the header is {found!r}; it must be {allowed!r}")]
+    return [Fault(1, None, f"the header is {quoted(found, 500)}; it must be {allowed!r}")]
 
 
 def _check_image(

@@ -21,6 +21,7 @@ class Histogram:
         values: returns an iterator over arrays of values, the same at each call; rows are kept, (h, w) each.
         dtype: of the values.
         repeats: how often each value counts; positions between two values depend on it.
+        with_noise: whether `noise` will be asked for, else it is 0.
     """
 
     def __init__(
@@ -29,16 +30,18 @@ class Histogram:
         dtype: np.dtype,
         *,
         repeats: int = 1,
+        with_noise: bool = True,
     ) -> None:
         self._values, self._repeats = values, repeats
         self._is_table = has_table(dtype)
         self._low = int(np.iinfo(dtype).min) if self._is_table else 0
         size = 1 << (8 * dtype.itemsize if self._is_table else 16)
         counts = np.zeros(size, dtype=np.int64)
-        differences = np.zeros(1 << 17 if self._is_table else 1 << 16, dtype=np.int64)
+        differences = np.zeros(2 * size if self._is_table else 1 << 16, dtype=np.int64)
         for part in values():
             counts += self._count(part, size)
-            differences += self._count_differences(part, len(differences))
+            if with_noise:
+                differences += self._count_differences(part, len(differences))
         self._counts, self._differences = counts, differences
         self.num_values = int(counts.sum())
 

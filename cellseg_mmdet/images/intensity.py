@@ -257,7 +257,7 @@ def has_dark_background(picture: Picture) -> bool:
     Only for a picture of one value the range of its type decides.
     """
     (histogram,) = _Values(picture, to_gray=picture.channels == RGB, inverted=False).histograms(
-        per_channel=False
+        per_channel=False, with_noise=False
     )
     low, median, high = histogram.percentiles((_RANGE_PERCENTS[0], 50.0, _RANGE_PERCENTS[1]))
     if high <= low:
@@ -307,12 +307,14 @@ class _Values:
             self._dtype = np.dtype(np.float32)
         self._num_channels = 1 if to_gray else len(picture.channels)
 
-    def histograms(self, *, per_channel: bool) -> Iterator[Histogram]:
+    def histograms(self, *, per_channel: bool, with_noise: bool = True) -> Iterator[Histogram]:
         """Yield one histogram for each channel, or one for all."""
         channels: Sequence[int | None] = range(self._num_channels) if per_channel else [None]
         repeats = _NETWORK_CHANNELS if self._num_channels == 1 else 1
         for channel in channels:
-            yield Histogram(self._parts(channel), self._dtype, repeats=repeats)
+            yield Histogram(
+                self._parts(channel), self._dtype, repeats=repeats, with_noise=with_noise
+            )
 
     def stored_range(self, bounds: tuple[float, float]) -> tuple[float, float]:
         """Return a range of stored values as one of the inverted values, if they are inverted."""

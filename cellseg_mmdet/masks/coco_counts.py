@@ -7,7 +7,7 @@ least significant first, sign extended, bit 5 set while more follow, plus 48 to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -159,3 +159,32 @@ def _check_alphabet(chars: np.ndarray, char_offsets: np.ndarray) -> None:
         raise MaskError(
             f"character {chr(chars[outside[0]])!r} at {at} is not of an RLE string", int(instance)
         )
+
+
+def check_rle(rle: Any, height: int, width: int, index: int) -> None:
+    """Raise a MaskError unless an RLE is a dict of counts and the size of its image."""
+    if not isinstance(rle, Mapping) or "size" not in rle or "counts" not in rle:
+        raise MaskError(f"an RLE has 'size' and 'counts'; got {shown(rle)}", index)
+    size = rle["size"]
+    try:
+        found = tuple(size)
+        fits = bool(found == (height, width))
+    except (TypeError, ValueError):
+        raise MaskError(f"RLE size is [height, width]; got {shown(size)}", index) from None
+    if not fits:
+        swapped = found == (width, height)
+        hint = ": height and width are exchanged" if swapped else ""
+        raise MaskError(
+            f"RLE size {shown(list(found)).removesuffix(' (list)')} differs from [{height}, {width}]{hint}",
+            index,
+        )
+
+
+def counts_of(counts: Any, index: int) -> np.ndarray:
+    """Return the counts of an RLE, of whichever of COCO's forms; a MaskError names the instance."""
+    try:
+        if isinstance(counts, bytes | str):
+            return decode_counts([counts])[0]
+        return plain_counts(counts)
+    except MaskError as error:
+        raise MaskError(error.cause, index) from None

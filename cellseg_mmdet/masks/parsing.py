@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TypeVar
 
 from cellseg_mmdet.errors import MaskError
@@ -46,6 +45,4 @@ def parse_strings(
         >>> masks.areas.tolist(), faults
         ([2], {1: 'pair 1 (0 1): start must be at least 1'})
     """
-    return parse_masks(
-        partial(Runs.from_strings, height=height, width=width, order=order, clip=clip), texts
-    )
+    return Runs.from_each_string(texts, height, width, order=order, clip=clip)

@@ -7,13 +7,13 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from cellseg_mmdet.errors import MaskError, shown
+from cellseg_mmdet.errors import MaskError
 from cellseg_mmdet.masks import coco_counts, rle_strings
 from cellseg_mmdet.masks.ragged import (
     offsets_from_lengths,
@@ -24,6 +24,9 @@ from cellseg_mmdet.masks.ragged import (
 )
 
 PixelOrder = Literal["row", "column"]
+
+# What is done pixel by pixel takes 100 bytes each: the masks of an image may overlap, and come to any number of them.
+_MAX_PIXELS = 1 << 19
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +144,29 @@ class Runs:
         """
         _check_order(order)
         starts, lengths, offsets = rle_strings.parse_rle_strings(texts, height * width, clip=clip)
+        return cls._from_competition(starts, lengths, offsets, height, width, order)
+
+    @classmethod
+    def from_each_string(
+        cls, texts: Sequence[str], height: int, width: int, *, order: PixelOrder, clip: bool = False
+    ) -> tuple[Runs, dict[int, str]]:
+        """Read the well-formed strings as `from_strings` does, and return the cause for each other one by its index."""
+        _check_order(order)
+        starts, lengths, offsets, faults = rle_strings.parse_each_rle_string(
+            texts, height * width, clip=clip
+        )
+        return cls._from_competition(starts, lengths, offsets, height, width, order), faults
+
+    @classmethod
+    def _from_competition(
+        cls,
+        starts: np.ndarray,
+        lengths: np.ndarray,
+        offsets: np.ndarray,
+        height: int,
+        width: int,
+        order: PixelOrder,
+    ) -> Runs:
         if order == "row":
             # Row-major runs of an image are the column-major runs of its transpose.
             return cls(starts, lengths, offsets, width, height).transposed()
@@ -154,6 +180,23 @@ class Runs:
 
     def transposed(self) -> Runs:
         """Return the masks of the transposed image (rows and columns exchanged)."""
+        parts = [part._transposed_pixels() for part in self._split(_MAX_PIXELS)]
+        return parts[0] if len(parts) == 1 else Runs.concatenate(parts)
+
+    def _split(self, max_pixels: int) -> Iterator[Runs]:
+        """Yield parts of whole instances of at most so many pixels, or of one instance; one part at least."""
+        if len(self) <= 1 or int(self.lengths.sum()) <= max_pixels:
+            yield self
+            return
+        ends = np.cumsum(self.areas)
+        begin = 0
+        while begin < len(self):
+            before = ends[begin - 1] if begin else 0
+            end = max(begin + 1, int(np.searchsorted(ends, before + max_pixels, side="right")))
+            yield self[begin:end]
+            begin = end
+
+    def _transposed_pixels(self) -> Runs:
         pixels, owner = self.pixels()
         x, y = np.divmod(pixels, max(self.height, 1))
         return Runs.from_pixels(y * self.width + x, owner, len(self), self.width, self.height)
@@ -195,11 +238,13 @@ class Runs:
                 )
             height, width = (int(side) for side in rles[0]["size"])
         for index, rle in enumerate(rles):
-            _check_rle(rle, height, width, index)
+            coco_counts.check_rle(rle, height, width, index)
         if all(isinstance(rle["counts"], bytes | str) for rle in rles):
             counts, offsets = coco_counts.decode_counts([rle["counts"] for rle in rles])
         else:
-            per_instance = [_counts_of(rle["counts"], index) for index, rle in enumerate(rles)]
+            per_instance = [
+                coco_counts.counts_of(rle["counts"], index) for index, rle in enumerate(rles)
+            ]
             offsets = offsets_from_lengths(np.array([len(counts) for counts in per_instance]))
             counts = np.concatenate(per_instance)
         return cls._from_counts(counts, offsets, height, width)
@@ -335,30 +380,3 @@ class Runs:
 def _check_order(order: str) -> None:
     if order not in ("row", "column"):
         raise ValueError(f"order must be 'row' (Sartorius) or 'column' (DSB2018); got {order!r}")
-
-
-def _check_rle(rle: Any, height: int, width: int, index: int) -> None:
-    if not isinstance(rle, Mapping) or "size" not in rle or "counts" not in rle:
-        raise MaskError(f"an RLE has 'size' and 'counts'; got {shown(rle)}", index)
-    size = rle["size"]
-    try:
-        found = tuple(size)
-        fits = bool(found == (height, width))
-    except (TypeError, ValueError):
-        raise MaskError(f"RLE size is [height, width]; got {shown(size)}", index) from None
-    if not fits:
-        swapped = found == (width, height)
-        hint = ": height and width are exchanged" if swapped else ""
-        raise MaskError(
-            f"RLE size {shown(list(found)).removesuffix(' (list)')} differs from [{height}, {width}]{hint}",
-            index,
-        )
-
-
-def _counts_of(counts: Any, index: int) -> np.ndarray:
-    try:
-        if isinstance(counts, bytes | str):
-            return coco_counts.decode_counts([counts])[0]
-        return coco_counts.plain_counts(counts)
-    except MaskError as error:
-        raise MaskError(error.cause, index) from None

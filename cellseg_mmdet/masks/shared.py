@@ -12,8 +12,8 @@ from scipy.sparse import csr_matrix
 from cellseg_mmdet.masks.ragged import ragged_arange, segment_ids
 from cellseg_mmdet.masks.runs import Runs
 
-# Pairs of intervals to look at together, some 200 MB. Cells of an image come to less; masks of half an image do not.
-_MAX_PAIRS = 4_000_000
+# Pairs of intervals to look at together, some 25 MB. Cells of an image come to less; masks of half an image do not.
+_MAX_PAIRS = 500_000
 
 
 class Shared(NamedTuple):

@@ -1,5 +1,5 @@
-# Nuclei of every size, polarity and stain: each picture is seen about as large as makes its nuclei 25 pixels wide. Made for
-# all 664 images (stage1_train.zip), rare kinds more often; at test time --diameter brings pictures to that size.
+# Nuclei of every size, polarity and stain: each picture is seen about as large as makes its nuclei 25 pixels wide. Made
+# for all 664 images (stage1_train.zip), rare kinds more often; --diameter brings pictures to that size.
 _base_ = "./pixel_lite0_flow_cpu_dsb2018.py"
 
 diameter_px = 25.0

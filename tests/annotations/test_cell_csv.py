@@ -92,7 +92,9 @@ def test_faults_of_the_file(tmp_path: Path, text: str, message: str) -> None:
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / "cells.csv"
     path.write_bytes(b"id,predicted\n\xff\n")
-    with pytest.raises(DataError, match=r"cells\.csv is not UTF-8"):
+    with pytest.raises(
+        DataError, match=r"cells\.csv, row 2: byte 1 of the line, 0xff, is not UTF-8"
+    ):
         read_cell_table(path)
 
 

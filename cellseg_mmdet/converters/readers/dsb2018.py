@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from cellseg_mmdet.annotations.csv_rows import Row as CsvRow
 from cellseg_mmdet.annotations.csv_rows import read_table
 from cellseg_mmdet.archives import list_files, read_file, unpack
 from cellseg_mmdet.converters.cleaning import Cleaning
@@ -38,7 +40,7 @@ class _Image:
     image_id: str
     images: list[str] = field(default_factory=list)
     masks: list[str] = field(default_factory=list)
-    rows: list[tuple[Row, dict[str, str]]] = field(default_factory=list)
+    rows: list[CsvRow] = field(default_factory=list)
 
 
 class _Found(NamedTuple):
@@ -131,24 +133,24 @@ def _gather_rows(
     root: str | os.PathLike[str],
 ) -> set[str]:
     """Give every image its rows; return the images that the solution says are ignored."""
-    ignored: dict[str, Row] = {}
+    ignored: dict[str, CsvRow] = {}
 
-    def reject(image_id: str, row: Row, cause: str) -> None:
+    def reject(image_id: str, row: CsvRow, cause: str) -> None:
         rejected.append(Rejected(str(solution), row.number, image_id, cause, row.content))
 
     table = read_table(solution, ("ImageId", "EncodedPixels"))
-    for number, values, content in table.rows(
+    says_usage = "Usage" in table.header
+    for row in table.rows(
         "ImageId", lambda fault: rejected.append(Rejected(str(solution), *fault))
     ):
-        row = Row(number, content)
-        image_id = values["ImageId"].strip()
-        if values.get("Usage", "").strip().lower() == "ignored":
+        image_id = row["ImageId"].strip()
+        if says_usage and row["Usage"].strip().lower() == "ignored":
             ignored.setdefault(image_id, row)
         elif image_id in images:
-            images[image_id].rows.append((row, values))
+            images[image_id].rows.append(row)
         else:
             reject(image_id, row, f"no folder {image_id} in {root}")
-    scored = {image_id: image.rows[0][0] for image_id, image in images.items() if image.rows}
+    scored = {image_id: image.rows[0] for image_id, image in images.items() if image.rows}
     for image_id in ignored.keys() & scored:
         cause = f"Usage is 'Ignored' here, and not in row {scored[image_id].number}"
         reject(image_id, ignored[image_id], cause)
@@ -233,25 +235,26 @@ def _read_solution(solution: str, image: _Image, height: int, width: int, *, cli
     if not image.rows:
         raise DataError(f"{solution} has no row for this image")
     faults: dict[int, str] = {}
-    for index, (_, values) in enumerate(image.rows):
-        if "Height" in values and "Width" in values:
-            fault = size_fault((values["Height"], values["Width"]), height, width)
+    if {"Height", "Width"} <= image.rows[0].columns.keys():
+        fault_of_size = functools.cache(partial(size_fault, height=height, width=width))
+        for index, row in enumerate(image.rows):
+            fault = fault_of_size((row["Height"], row["Width"]))
             if fault:
                 faults[index] = fault
     good = [index for index in range(len(image.rows)) if index not in faults]
-    texts = [image.rows[index][1]["EncodedPixels"] for index in good]
+    texts = [image.rows[index]["EncodedPixels"] for index in good]
     if not any(text.strip() for text in texts) and len(image.rows) == 1:
         good, texts = [], []  # an image without nuclei
     masks, malformed = parse_strings(texts, height, width, order="column", clip=clip)
     faults |= {good[index]: cause for index, cause in malformed.items()}
-    kept = [index for index in good if index not in faults]
+    kept = [image.rows[index] for index in good if index not in faults]
     rejected = [
         Rejected(solution, row.number, image.image_id, faults[index], row.content)
-        for index, (row, _) in enumerate(image.rows)
+        for index, row in enumerate(image.rows)
         if index in faults
     ]
-    clipped = [passes_end(image.rows[i][1]["EncodedPixels"], height * width) for i in kept]
-    return _Found(masks, [image.rows[index][0] for index in kept], rejected, sum(clipped))
+    clipped = sum(passes_end(row["EncodedPixels"], height * width) for row in kept) if clip else 0
+    return _Found(masks, [Row(row.number, row.content) for row in kept], rejected, clipped)
 
 
 @READERS.register("dsb2018")

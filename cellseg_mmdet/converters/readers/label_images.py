@@ -7,14 +7,14 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from cellseg_mmdet.converters.cleaning import Cleaning
 from cellseg_mmdet.converters.label_maps import LabelledImage, convert_label_maps
 from cellseg_mmdet.converters.pipeline import Converted
 from cellseg_mmdet.converters.reader import READERS, shared_options
 from cellseg_mmdet.converters.rejects import OnError
-from cellseg_mmdet.errors import DataError
+from cellseg_mmdet.errors import CellsegError, DataError
 from cellseg_mmdet.images import image_suffixes, is_image
 
 # Pillow's modes of one channel of integers: 1 bit, 8 bits, indices of a palette, 16 and 32 bits.
@@ -102,7 +102,13 @@ def load_label_image(path: str | os.PathLike[str]) -> np.ndarray:
                     "JPEG does not keep numbers as they are; save labels as PNG or TIFF"
                 )
             labels = np.asarray(image)
-    except (UnidentifiedImageError, SyntaxError) as error:
+    except CellsegError:
+        raise
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise DataError(f"not an image that can be read, of up to 32 bits: {error}") from error
+    except Exception as error:  # damaged files raise nearly anything: SyntaxError, struct.error, DecompressionBombError
         raise DataError(f"not an image that can be read, of up to 32 bits: {error}") from error
     values = np.unique(labels)
     if labels.dtype == bool or values.tolist() in ([0, 255], [255]):

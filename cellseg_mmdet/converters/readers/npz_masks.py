@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +15,9 @@ from cellseg_mmdet.converters.label_maps import LabelledImage, convert_label_map
 from cellseg_mmdet.converters.pipeline import Converted
 from cellseg_mmdet.converters.reader import READERS, shared_options
 from cellseg_mmdet.converters.rejects import OnError
-from cellseg_mmdet.errors import CellsegError, DataError
+from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.images import files_by_stem
+from cellseg_mmdet.npy import read_npz
 
 
 def read_npz_masks(
@@ -75,9 +75,9 @@ def read_labels(csv_path: str | os.PathLike[str], *, column: str = "cell_type") 
         DataError: if a column is missing, a class is empty, or an image has two different ones.
     """
     labels: dict[str, str] = {}
-    for number, row, _ in read_table(csv_path, ("id", column)).rows("id"):
+    for row in read_table(csv_path, ("id", column)).rows("id"):
         image_id, name = row["id"].strip(), row[column].strip()
-        where = f"{csv_path}, row {number}"
+        where = f"{csv_path}, row {row.number}"
         if not name:
             raise DataError(f"{where}: the {column} of image {image_id} is empty")
         if labels.setdefault(image_id, name) != name:
@@ -93,15 +93,7 @@ def load_label_map(path: str | os.PathLike[str]) -> np.ndarray:
     Raises:
         DataError: naming the file, if it is damaged, holds several arrays and no ``arr_0``, or no label map.
     """
-    try:
-        # Opened here: of a file that is no archive, np.load would leave its own handle open.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            names = arrays.files
-            if "arr_0" not in names and len(names) != 1:
-                raise DataError(f"expected an array named arr_0 or a single array, found {names}")
-            return arrays["arr_0" if "arr_0" in names else names[0]]
-    except (CellsegError, ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
-        raise DataError(f"{path}: {error}") from error
+    return read_npz(path, "arr_0")
 
 
 @READERS.register("npz")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from argparse import ArgumentParser, Namespace
 from collections import Counter
@@ -10,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from cellseg_mmdet.annotations.cell_csv import TRAIN_CSV_COLUMNS
+from cellseg_mmdet.annotations.csv_rows import Row as CsvRow
 from cellseg_mmdet.annotations.csv_rows import read_table
 from cellseg_mmdet.converters.cleaning import Cleaning
 from cellseg_mmdet.converters.csv_cells import passes_end, size_fault
@@ -24,15 +26,14 @@ from cellseg_mmdet.structures import ImageRecord
 
 @dataclass
 class _ImageRows:
-    """The rows of one image, column by column."""
+    """The rows of one image."""
 
     image_id: str
     path: Path | None
-    rows: list[Row] = field(default_factory=list)
-    annotations: list[str] = field(default_factory=list)
-    sizes: list[tuple[str, str]] = field(default_factory=list)  # (height, width) as written
-    cell_types: list[str] = field(default_factory=list)
-    samples: list[str] = field(default_factory=list)
+    rows: list[CsvRow] = field(default_factory=list)
+
+    def column(self, name: str) -> list[str]:
+        return [row[name] for row in self.rows]
 
 
 def read_sartorius(
@@ -67,16 +68,11 @@ def _gather_rows(
     images: dict[str, _ImageRows] = {}
     rejected: list[Rejected] = []
     table = read_table(csv_path, TRAIN_CSV_COLUMNS)
-    for number, values, content in table.rows(
-        "id", lambda fault: rejected.append(Rejected(str(csv_path), *fault))
-    ):
-        image_id = values["id"].strip()
-        rows = images.setdefault(image_id, _ImageRows(image_id, image_paths.get(image_id)))
-        rows.rows.append(Row(number, content))
-        rows.annotations.append(values["annotation"])
-        rows.sizes.append((values["height"], values["width"]))
-        rows.cell_types.append(values["cell_type"].strip())
-        rows.samples.append(values.get("sample_id", "").strip())
+    for row in table.rows("id", lambda fault: rejected.append(Rejected(str(csv_path), *fault))):
+        image_id = row["id"].strip()
+        if image_id not in images:
+            images[image_id] = _ImageRows(image_id, image_paths.get(image_id))
+        images[image_id].rows.append(row)
     return list(images.values()), rejected
 
 
@@ -94,13 +90,17 @@ def _convert_image(
     except (OSError, CellsegError) as error:
         return Converted(rejected=[reject(index, str(error)) for index in range(len(image.rows))])
 
+    cell_types = [name.strip() for name in image.column("cell_type")]
     faults: dict[int, str] = {}
-    for index in range(len(image.rows)):
-        fault = _fault_of_row(image, index, height, width)
-        if fault:
-            faults[index] = fault
+    fault_of_size = functools.cache(partial(size_fault, height=height, width=width))
+    sizes = zip(image.column("height"), image.column("width"), strict=True)
+    for index, written_hw in enumerate(sizes):
+        fault = fault_of_size(written_hw)
+        if fault or not cell_types[index]:
+            faults[index] = fault or "cell_type is empty"
+    annotations = image.column("annotation")
     good = [index for index in range(len(image.rows)) if index not in faults]
-    texts = [image.annotations[index] for index in good]
+    texts = [annotations[index] for index in good]
     masks, malformed = parse_strings(texts, height, width, order="row", clip=cleaning.clip)
     faults |= {good[index]: cause for index, cause in malformed.items()}
     good = [index for index in good if index not in faults]
@@ -108,28 +108,24 @@ def _convert_image(
     if not good:
         return Converted(rejected=rejected)
 
-    cell_types = tuple(image.cell_types[index] for index in good)
+    categories = tuple(cell_types[index] for index in good)
+    samples = image.column("sample_id") if "sample_id" in image.rows[0].columns else []
     record = ImageRecord(
         file_name=image.path.name,
         height=height,
         width=width,
         masks=masks,
-        categories=cell_types,
-        cell_type=Counter(cell_types).most_common(1)[0][0],
-        group=next((sample for sample in image.samples if sample), None),
+        categories=categories,
+        cell_type=Counter(categories).most_common(1)[0][0],
+        group=next((sample.strip() for sample in samples if sample.strip()), None),
     )
-    rows = [image.rows[index] for index in good]
+    rows = [Row(image.rows[index].number, image.rows[index].content) for index in good]
     converted = finish_image(record, rows, cleaning, source=source, image_id=image.image_id)
     converted.rejected = rejected + converted.rejected
     if cleaning.clip:
-        passing = sum(passes_end(image.annotations[index], height * width) for index in good)
+        passing = sum(passes_end(annotations[index], height * width) for index in good)
         converted.cleaned["clip"] = passing
     return converted
-
-
-def _fault_of_row(image: _ImageRows, index: int, height: int, width: int) -> str | None:
-    fault = size_fault(image.sizes[index], height, width)
-    return fault or (None if image.cell_types[index] else "cell_type is empty")
 
 
 @READERS.register("sartorius")

@@ -11,6 +11,7 @@ import numpy as np
 from cellseg_mmdet.errors import ImageError
 from cellseg_mmdet.images.orientation import Window
 from cellseg_mmdet.images.scene import FORMATS, ImageFile, Scene
+from cellseg_mmdet.npy import npy_fault, read_npy
 
 
 def array_axes(shape: tuple[int, ...]) -> str:
@@ -79,11 +80,18 @@ class NpyFile(ImageFile):
         return head.startswith(b"\x93NUMPY")
 
     def __init__(self, content: BinaryIO | str | os.PathLike[str], name: str) -> None:
+        assert not isinstance(content, str | os.PathLike)
+        content.seek(0, os.SEEK_END)
+        num_bytes = content.tell()
+        content.seek(0)
         path = getattr(content, "name", None)
         if isinstance(path, str):
+            fault = npy_fault(content, num_bytes)
+            if fault:
+                raise ImageError(fault)
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         else:
-            array = np.load(content, allow_pickle=False)
+            array = read_npy(content, num_bytes)
         scene = ArrayScene(array)
         scene.codec = "npy"
         self.scenes = (scene,)

@@ -18,6 +18,7 @@ from PIL import Image as PillowImage
 from PIL import ImageFile as PillowFile
 
 from cellseg_mmdet.errors import ImageError
+from cellseg_mmdet.fileio import is_bomb
 from cellseg_mmdet.images.orientation import Window, usable_orientation
 from cellseg_mmdet.images.scene import FORMATS, ImageFile, Scene
 
@@ -33,6 +34,7 @@ class PlainScene(Scene):
         header: the file, opened by Pillow.
         decode: returns the pixels (H, W), (H, W, 2), (H, W, 3) or (H, W, 4) of a frame; two and four have alpha.
         is_gray: whether there is one value a pixel, beside alpha.
+        num_bytes: of the file.
     """
 
     def __init__(
@@ -42,8 +44,9 @@ class PlainScene(Scene):
         decode: Callable[[int], np.ndarray],
         *,
         is_gray: bool,
+        num_bytes: int,
     ) -> None:
-        self.codec = codec
+        self.codec, self._num_bytes = codec, num_bytes
         self.is_whole = True
         self._decode = decode
         self._decoded: tuple[int, np.ndarray] | None = None
@@ -64,6 +67,13 @@ class PlainScene(Scene):
         return self._decoded[1][y0 : y0 + height, x0 : x0 + width]
 
     def _whole(self, frame: int) -> np.ndarray:
+        height, width = self.levels[0]
+        size = height * width * (3 if "S" in self.axes else 1) * self.dtype.itemsize
+        if is_bomb(size, self._num_bytes):
+            raise ImageError(
+                f"{height} x {width} pixels from {self._num_bytes} bytes: it is blank, or its header is wrong; "
+                "save it as TIFF where it was made"
+            )
         pixels = self._decode(frame)
         pixels = pixels.reshape(*pixels.shape[:2], -1)
         samples = pixels.shape[2]
@@ -83,7 +93,10 @@ class _Plain(ImageFile):
         self._content = content
         # Not PIL.Image.open: that has a limit of its own on the size, 179 megapixels for the whole process.
         self._header = type(self).plugin(content)
-        scene = PlainScene(self.codec, self._header, self._decode, is_gray=self._is_gray())
+        num_bytes = content.seek(0, os.SEEK_END)
+        scene = PlainScene(
+            self.codec, self._header, self._decode, is_gray=self._is_gray(), num_bytes=num_bytes
+        )
         scene.dtype = self._dtype()
         scene.orientation = usable_orientation(self._exif().get(_EXIF_ORIENTATION, 1))
         self.scenes = (scene,)

@@ -9,11 +9,13 @@ import numpy as np
 import tifffile
 
 from cellseg_mmdet.errors import ImageError
+from cellseg_mmdet.fileio import is_bomb
 from cellseg_mmdet.images.orientation import Window
 from cellseg_mmdet.images.sources.plain import check_jpeg, rgb_from_cmyk
 
 _JPEG_COMPRESSIONS = (6, 7, 34892, 33007)
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _PALETTE, _MASK, _CMYK, _YCBCR = range(7)
+_MAX_SEGMENT = 1 << 26  # pixels of a strip or tile
 _JPEG_2000 = (33003, 33004, 33005, 34712)
 _DECODED_TO_RGB = (6, 7, 33003, 33004, 33005, 34712, 34892, 50001)  # by their codecs
 
@@ -103,6 +105,16 @@ class PageReader:
             raise ImageError(f"has {len(page.dataoffsets)} of its {total} {self._segments}")
         y0, x0, height, width = window
         wanted = range(key.samplesperpixel) if sample is None else [sample]
+        item = self.stored_dtype.itemsize
+        segment_bytes = seg_h * seg_w * (1 if planar else key.samplesperpixel) * item
+        if seg_h * seg_w > max(_MAX_SEGMENT, 4 * key.imagelength * key.imagewidth):
+            raise ImageError(f"{self._segments} of {seg_h} x {seg_w} pixels ({self.description})")
+        decoded = max(segment_bytes, height * width * len(wanted) * item)
+        if is_bomb(decoded, sum(page.databytecounts)):
+            raise ImageError(
+                f"{decoded} bytes of pixels from {sum(page.databytecounts)}: it is blank, or its header is wrong "
+                f"({self.description})"
+            )
         out = np.zeros((height, width, len(wanted)), dtype=self.stored_dtype)
         num_sparse = 0
         for row in range(y0 // seg_h, (y0 + height - 1) // seg_h + 1):
