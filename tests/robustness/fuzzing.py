@@ -11,7 +11,6 @@ import faulthandler
 import importlib
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -59,21 +58,23 @@ def run_apart(name: str) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "tests.robustness.fuzzing", name, str(seed)]
         command += ["--seconds", str(seconds()), "--folder", folder]
-        process = subprocess.run(
-            command,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
+        with Path(folder, "stderr").open("w") as errors:
+            process = subprocess.run(
+                command,
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+                timeout=seconds() + 10 * SECONDS_OF_INPUT,
+            )
+        said = Path(folder, "stderr").read_text(errors="replace")[-2000:]
         last = Path(folder, "seed").read_text() if Path(folder, "seed").exists() else "none"
     try:
         outcome = json.loads(process.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         outcome = {"inputs": 0, "peak_mb": 0}
-        outcome["findings"] = [
-            f"seed {last}: the process ended with {process.returncode}: {process.stderr[-2000:]}"
-        ]
+        outcome["findings"] = [f"seed {last}: the process ended with {process.returncode}: {said}"]
     return outcome
 
 
@@ -96,10 +97,17 @@ def _main(name: str, first_seed: int, num_seconds: float | None, folder: Path) -
         for path in inputs.rglob("*"):
             with contextlib.suppress(OSError):
                 path.unlink()
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak_mb = _peak_mb()
     if peak_mb > MAX_MB:
         findings.append(f"{peak_mb:.0f} MB of memory")
     print(json.dumps({"inputs": seed - first_seed, "findings": findings, "peak_mb": peak_mb}))
+
+
+def _peak_mb() -> float:
+    # Not getrusage: a new process has the peak of the one that started it.
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
 
 
 def _run_one(run: Target, seed: int, folder: Path) -> str:
@@ -108,6 +116,8 @@ def _run_one(run: Target, seed: int, folder: Path) -> str:
 
     signal.signal(signal.SIGALRM, too_long)
     signal.alarm(SECONDS_OF_INPUT)
+    # Where Python is not asked, in the middle of a library's loop, the process ends with a traceback.
+    faulthandler.dump_traceback_later(SECONDS_OF_INPUT + 10, exit=True)
     try:
         run(np.random.default_rng(seed), folder)
     except TimeoutError as error:
@@ -126,6 +136,7 @@ def _run_one(run: Target, seed: int, folder: Path) -> str:
         return f"{type(error).__name__}: {str(error)[:500]}{where}"
     finally:
         signal.alarm(0)
+        faulthandler.cancel_dump_traceback_later()
     return ""
 
 

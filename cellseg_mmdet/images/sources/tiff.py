@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import tifffile
@@ -16,6 +17,9 @@ from cellseg_mmdet.images.image import plausible_pixel_size, unit_um
 from cellseg_mmdet.images.orientation import Window, usable_orientation
 from cellseg_mmdet.images.scene import FORMATS, ImageFile, Scene
 from cellseg_mmdet.images.sources.tiff_pages import PageReader, read_contiguous
+
+# What it cannot make sense of becomes an error of ours where it matters; it logs a line for each damaged tag.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _INCH, _CENTIMETRE = 2, 3
@@ -90,6 +94,8 @@ class TiffFile(ImageFile):
         return head[:4] in _MAGIC
 
     def __init__(self, content: BinaryIO | str | os.PathLike[str], name: str) -> None:
+        assert not isinstance(content, str | os.PathLike)
+        check_chain(content)
         self._tiff = tifffile.TiffFile(content, name=name)
         try:
             pictures = ome_pictures(self._tiff.ome_metadata) if self._tiff.is_ome else []
@@ -111,6 +117,31 @@ class TiffFile(ImageFile):
 
     def close(self) -> None:
         self._tiff.close()
+
+
+def check_chain(content: BinaryIO) -> None:
+    """Refuse a chain of page headers that comes back to one of them: tifffile would follow it for ever.
+
+    Raises:
+        ImageError: it does.
+    """
+    content.seek(0)
+    head = content.read(16)
+    order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
+    is_big = head[2:4] in (b"+\0", b"\0+")
+    count_bytes, entry_bytes, offset_bytes = (8, 20, 8) if is_big else (2, 12, 4)
+    offset = int.from_bytes(head[8:16] if is_big else head[4:8], order)
+    seen: set[int] = set()
+    while offset:
+        if offset in seen:
+            raise ImageError(f"its chain of page headers comes back to byte {offset}; save it anew")
+        seen.add(offset)
+        content.seek(offset)
+        count = content.read(count_bytes)
+        content.seek(offset + count_bytes + int.from_bytes(count, order) * entry_bytes)
+        following = content.read(offset_bytes)
+        offset = int.from_bytes(following, order) if len(following) == offset_bytes else 0
+    content.seek(0)
 
 
 class OmePicture:
