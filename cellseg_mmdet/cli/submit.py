@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> None:
     from cellseg_mmdet.evaluation.files import sizes_in
     from cellseg_mmdet.evaluation.sources import Context, needs_config, read_source
     from cellseg_mmdet.export import write_submission
+    from cellseg_mmdet.postprocess import Tally
     from cellseg_mmdet.postprocess.from_config import pipeline_from_config
     from cellseg_mmdet.progress import progress_bar
 
@@ -67,7 +68,11 @@ def run(args: argparse.Namespace) -> None:
                 f"{args.config}: postprocess may end with masks that overlap; RemoveOverlaps is applied last"
             )
         bar = progress_bar(predictions, description="post-processing")
-        summary = write_submission(args.out, map(pipeline, bar), args.format)
+        tally = Tally()
+        final = (tally.through(pipeline, prediction) for prediction in bar)
+        summary = write_submission(args.out, final, args.format)
+        if sentence := tally.sentence():
+            print(sentence)
     else:
         bar = progress_bar(predictions, description="writing")
         summary = write_submission(args.out, bar, args.format)

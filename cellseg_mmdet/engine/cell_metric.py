@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from mmdet.registry import METRICS
@@ -15,7 +16,7 @@ from cellseg_mmdet.annotations.files import AnnotationFiles, files_of, read_anno
 from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.evaluation import scoring
 from cellseg_mmdet.evaluation.image_metric import ImageMetric, MetricOptions
-from cellseg_mmdet.postprocess import Pipeline, build_pipeline
+from cellseg_mmdet.postprocess import Pipeline, Tally, build_pipeline
 from cellseg_mmdet.structures import from_dump_entry
 
 
@@ -70,6 +71,7 @@ class CellMetric(BaseMetric):
         self.records = scoring.records_by_image_id(records, self.ann_file)
         self._metrics: dict[str, ImageMetric] = {}
         self._pipeline: Pipeline | None = None
+        self._tally = Tally()  # of this process
 
     @property
     def dataset_meta(self) -> dict[str, Any] | None:
@@ -89,12 +91,13 @@ class CellMetric(BaseMetric):
         """
         if not self._metrics:
             self._build()
+        pipeline = None if self._pipeline is None else partial(self._tally.through, self._pipeline)
         for sample in data_samples:
             prediction = from_dump_entry(sample)
             self._check_annotated(prediction.image_id)
             self.results.append(
                 scoring.measure_image(
-                    prediction, self.records, self._metrics, self._pipeline, self.ann_file
+                    prediction, self.records, self._metrics, pipeline, self.ann_file
                 )
             )
 
@@ -105,6 +108,9 @@ class CellMetric(BaseMetric):
                 f"CellMetric: {len(results)} of {len(self.records)} images of {self.ann_file}",
                 "current",
             )
+        if sentence := self._tally.sentence():
+            print_log(f"CellMetric: {sentence}", "current")
+        self._tally = Tally()
         return scoring.summarise_all(results, self._metrics)
 
     def _check_annotated(self, image_id: str) -> None:

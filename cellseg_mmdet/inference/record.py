@@ -34,6 +34,8 @@ class Finished:
         num_cells: final instances.
         files: name of an image writer -> its files, relative to the folder of the run.
         warning: what a user should know of it.
+        num_raw: instances before post-processing.
+        left_out: type of a step of the post-processing -> instances that it left out.
         offset: of its prediction in the record.
         length: of its prediction in bytes.
     """
@@ -41,6 +43,8 @@ class Finished:
     num_cells: int
     files: Mapping[str, tuple[str, ...]]
     warning: str
+    num_raw: int
+    left_out: Mapping[str, int]
     offset: int
     length: int
 
@@ -116,6 +120,8 @@ class RunRecord:
             "num_cells": len(outcome.prediction),
             "files": outcome.files,
             "warning": outcome.warning,
+            "num_raw": outcome.num_raw,
+            "left_out": outcome.left_out,
             "length": len(content),
             "crc32": zlib.crc32(content),
         }
@@ -231,7 +237,15 @@ def _files(head: Mapping[str, Any]) -> list[str]:
 
 def _entry(head: Mapping[str, Any], offset: int) -> Finished:
     files = {name: tuple(paths) for name, paths in head["files"].items()}
-    return Finished(head["num_cells"], files, head["warning"], offset, head["length"])
+    return Finished(
+        head["num_cells"],
+        files,
+        head["warning"],
+        head["num_raw"],
+        head["left_out"],
+        offset,
+        head["length"],
+    )
 
 
 def _entries(path: Path) -> Iterator[_Head]:

@@ -27,6 +27,7 @@ from cellseg_mmdet.inference.tasks import (
     is_image_writer,
     write_image,
 )
+from cellseg_mmdet.postprocess import Tally
 from cellseg_mmdet.progress import progress_bar
 
 OnError = Literal["stop", "skip"]
@@ -60,6 +61,7 @@ class InferenceSummary:
         num_resumed: images among them that an earlier run had finished.
         failures: images that were not predicted.
         warnings: what a user should know of single images.
+        tally: what the post-processing left out.
         written: files and folders, each with what it is.
     """
 
@@ -68,10 +70,13 @@ class InferenceSummary:
     num_resumed: int
     failures: tuple[Failure, ...]
     warnings: tuple[str, ...]
+    tally: Tally
     written: Mapping[Path, str]
 
     def __str__(self) -> str:
         lines = [f"{path}: {what}" for path, what in self.written.items()]
+        if sentence := self.tally.sentence():
+            lines.append(sentence)
         last = f"{_count(self.num_cells, 'cell')} in {_count(self.num_images, 'image')}"
         if self.num_resumed:
             last += f", {self.num_resumed} of them finished by an earlier run"
@@ -152,12 +157,16 @@ def infer_images(
         if failures:
             written[folder / _FAILED] = f"{_count(len(failures), 'image')} that failed, and why"
         kept = [record.finished[task.img_id] for task in tasks if task.img_id in record.finished]
+    tally = Tally()
+    for one in kept:
+        tally.add(one.num_raw, one.left_out)
     return InferenceSummary(
         len(kept),
         sum(one.num_cells for one in kept),
         num_resumed,
         tuple(failures),
         tuple(one.warning for one in kept if one.warning),
+        tally,
         written,
     )
 
@@ -209,7 +218,8 @@ def _complete(record: RunRecord, job: Job, tasks: Sequence[Task]) -> None:
             prediction = record.prediction(task)
             picture = Picture(task.key, job.selection)
             files = {**kept.files, **write_image(writers, prediction, picture, job.out_dir)}
-            record.add(Outcome(task, prediction, record.classes, files, kept.warning))
+            told = (kept.warning, kept.num_raw, kept.left_out)
+            record.add(Outcome(task, prediction, record.classes, files, *told))
 
 
 def _work(

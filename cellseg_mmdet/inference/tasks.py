@@ -17,6 +17,7 @@ from cellseg_mmdet.images import ImageKey, PlaneSelection, find_images
 from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.images.scale import ScaleChoice, resized_image, resized_prediction
 from cellseg_mmdet.inference.spec import ImagePredictor, ModelSource
+from cellseg_mmdet.postprocess import Tally
 from cellseg_mmdet.structures import ImagePrediction
 from cellseg_mmdet.terminal import told_in_a_line
 
@@ -70,6 +71,8 @@ class Outcome:
         classes: class names of the model, by label.
         files: name of an image writer -> its files, relative to the folder of the run.
         warning: what a user should know of this image; '' for nothing.
+        num_raw: instances before post-processing.
+        left_out: type of a step of the post-processing -> instances that it left out.
         error: why it failed; '' if it did not.
     """
 
@@ -78,6 +81,8 @@ class Outcome:
     classes: tuple[str, ...] = ()
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     warning: str = ""
+    num_raw: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
     error: str = ""
 
 
@@ -185,9 +190,10 @@ class Worker:
             return
         try:
             raws = self._raw([picture for _, picture in batch])
+            tallies = [Tally() for _ in batch]
             finals = [
-                self._final(task, picture, raw)
-                for (task, picture), raw in zip(batch, raws, strict=True)
+                self._final(task, picture, raw, tally)
+                for (task, picture), raw, tally in zip(batch, raws, tallies, strict=True)
             ]
         except Exception as error:
             if len(batch) == 1:
@@ -198,9 +204,16 @@ class Worker:
             else:
                 raise
             return
-        for (task, picture), raw, final in zip(batch, raws, finals, strict=True):
-            files = write_image(self._writers, final, picture, self._job.out_dir)
-            yield Outcome(task, final, self.model.classes, files, self._warning(task, raw))
+        for (task, picture), raw, final, tally in zip(batch, raws, finals, tallies, strict=True):
+            yield Outcome(
+                task,
+                final,
+                self.model.classes,
+                write_image(self._writers, final, picture, self._job.out_dir),
+                self._warning(task, raw),
+                tally.num_raw,
+                dict(tally.left_out),
+            )
 
     def _raw(self, pictures: Sequence[Picture]) -> list[ImagePrediction]:
         seen = {
@@ -213,9 +226,13 @@ class Worker:
         }
         return self.model.predict(seen)
 
-    def _final(self, task: Task, picture: Picture, raw: ImagePrediction) -> ImagePrediction:
+    def _final(
+        self, task: Task, picture: Picture, raw: ImagePrediction, tally: Tally
+    ) -> ImagePrediction:
         # The numbers of the post-processing are those of the scale that the model was trained at.
-        final = resized_prediction(self.model.postprocess(raw), picture.image.size_hw)
+        final = resized_prediction(
+            tally.through(self.model.postprocess, raw), picture.image.size_hw
+        )
         return replace(final, img_id=task.img_id, img_path=task.key.path)
 
     def _warning(self, task: Task, raw: ImagePrediction) -> str:

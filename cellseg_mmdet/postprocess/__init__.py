@@ -13,8 +13,9 @@ from cellseg_mmdet.postprocess.parameters import Tunable
 from cellseg_mmdet.postprocess.pipeline import Pipeline, build_pipeline
 from cellseg_mmdet.postprocess.remove_overlaps import RemoveOverlaps
 from cellseg_mmdet.postprocess.step import STEPS, Step
+from cellseg_mmdet.postprocess.tally import Tally
 from cellseg_mmdet.registry import import_siblings
 
 import_siblings(__name__, __path__)
 
-__all__ = ["STEPS", "Pipeline", "RemoveOverlaps", "Step", "Tunable", "build_pipeline"]
+__all__ = ["STEPS", "Pipeline", "RemoveOverlaps", "Step", "Tally", "Tunable", "build_pipeline"]

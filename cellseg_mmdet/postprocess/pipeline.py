@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,10 +34,16 @@ class Pipeline:
         Raises:
             ConfigError: if a label is not that of a class.
         """
+        for _, after in self.each(prediction):
+            prediction = after
+        return prediction
+
+    def each(self, prediction: ImagePrediction) -> Iterator[tuple[str, ImagePrediction]]:
+        """Yield the type of each step with the instances after it; errors are those of a call."""
         self._check_labels(prediction)
         for step in self.steps:
             prediction = step(prediction)
-        return prediction
+            yield type(step).__name__, prediction
 
     def _check_labels(self, prediction: ImagePrediction) -> None:
         if self.classes is None or not len(prediction):

@@ -16,7 +16,7 @@ from cellseg_mmdet.errors import CheckpointError
 from cellseg_mmdet.images import Image
 from cellseg_mmdet.images.intensity import to_bgr8
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.postprocess import build_pipeline
+from cellseg_mmdet.postprocess import Pipeline, build_pipeline
 from cellseg_mmdet.structures import ImagePrediction
 
 
@@ -56,9 +56,10 @@ class BrightPatches:
     def identity(self) -> dict[str, str]:
         return {"checkpoint": "1", "post-processing": str(self.min_score)}
 
-    def postprocess(self, prediction: ImagePrediction) -> ImagePrediction:
+    @property
+    def postprocess(self) -> Pipeline:
         steps = [{"type": "ScoreThreshold", "score_thr": self.min_score}]
-        return build_pipeline(steps, self.classes)(prediction)
+        return build_pipeline(steps, self.classes)
 
     def predict(self, images: Mapping[str, Image]) -> list[ImagePrediction]:
         names = [Path(name).stem for name in images]

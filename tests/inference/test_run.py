@@ -94,6 +94,14 @@ def test_what_is_written_went_through_postprocess(folder: Path, out: Path) -> No
     assert len(json.loads((out / "predictions.json").read_text())) == 2
 
 
+def test_what_postprocessing_left_out_is_said(folder: Path, out: Path) -> None:
+    summary = infer_images(BrightPatches(min_score=0.5), plan([folder]), out)
+    assert "post-processing left out 2 of 4 cells (50 %): ScoreThreshold 2" in str(summary)
+    again = infer_images(BrightPatches(min_score=0.5), plan([folder]), out)
+    assert again.tally.sentence() == summary.tally.sentence()
+    assert "left out" not in str(infer_images(BrightPatches(), plan([folder]), out, resume=False))
+
+
 def test_only_what_is_asked_for_is_written(folder: Path, tmp_path: Path) -> None:
     infer_images(BrightPatches(), plan([folder]), tmp_path / "with")
     pictures = [f"overlays/{name}.png" for name in "abcd"]

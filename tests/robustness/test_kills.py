@@ -176,6 +176,33 @@ def test_command(run: TinyRun, checkpoint: Path) -> Command:
 test_command.__test__ = False  # type: ignore[attr-defined]
 
 
+def infer_command(run: TinyRun, checkpoint: Path, images: Path) -> Command:
+    images.mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(60, 200, (30, 48, 64), dtype=np.uint8)
+    for number, pixels in enumerate(noise):
+        cv2.imwrite(str(images / f"{number:02d}.png"), cv2.GaussianBlur(pixels, (0, 0), 3))
+
+    def argv(out: Path) -> list[object]:
+        writers = ["--write", "submission", "coco", "overlay", "dump"]
+        return ["infer", run.config, checkpoint, images, "--out-dir", out, *writers]
+
+    def check(out: Path) -> None:
+        for path in out.glob("overlays/*.png"):
+            assert cv2.imread(str(path)) is not None or path.name.startswith(".")
+        if (out / "predictions.pkl").exists():
+            assert len(load_predictions(out / "predictions.pkl")) == len(noise)
+
+    def result(out: Path) -> object:
+        written = sorted(path for path in out.rglob("*") if path.is_file())
+        return {
+            path.relative_to(out): path.read_bytes()
+            for path in written
+            if ".cellseg-run" not in path.parts
+        }
+
+    return Command(argv, check, result)
+
+
 def tune_command(data: Path) -> Command:
     data.mkdir(parents=True)
     predictions, records = tuning_images(12)
@@ -208,10 +235,11 @@ def command_of(name: str, folder: Path, run: TinyRun, checkpoint: Path) -> Comma
         "tune": lambda: tune_command(folder / "data"),
         "test": lambda: test_command(run, checkpoint),
         "train": lambda: train_command(run),
+        "infer": lambda: infer_command(run, checkpoint, folder / "images"),
     }[name]()
 
 
-NAMES = ("convert", "tune", "test", "train")
+NAMES = ("convert", "tune", "test", "train", "infer")
 
 
 @pytest.mark.slow
