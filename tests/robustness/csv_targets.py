@@ -54,7 +54,8 @@ def csv_lines(rng: np.random.Generator, folder: Path) -> None:
         )
     assert all(len(fault.cause) <= MAX_MESSAGE for fault in faults)
     seen = found.keys() | {fault.row for fault in faults}
-    assert seen >= {number + 2 for number in damaged} - _inside(found)
+    told = found | {fault.row: fault.content for fault in faults}
+    assert seen >= {number + 2 for number in damaged} - _inside(told)
 
 
 @target
@@ -70,7 +71,7 @@ def csv_bytes(rng: np.random.Generator, folder: Path) -> None:
 
 
 def _inside(found: dict[int, str]) -> set[int]:
-    """Return the lines that stand in a quoted value of the row before."""
+    """Return the lines that stand in a quoted value of a row, or of a fault, that begins before them."""
     return {
         number + more
         for number, line in found.items()
