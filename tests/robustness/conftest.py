@@ -57,14 +57,16 @@ default_hooks = dict(checkpoint=dict(interval=5))
 custom_hooks = _base_.custom_hooks[:2]
 model = dict(
     _delete_=True,
-    type="UNetInstance",
+    type="PixelDetector",
     data_preprocessor=dict(
         type="DetDataPreprocessor", mean=[100.0] * 3, std=[50.0] * 3, pad_size_divisor=16
     ),
-    network=dict(type="UNet", filters=(4, 8, 8), batch_norm=True),
+    backbone=dict(type="UNet", filters=(4, 8, 8), batch_norm=True),
+    decoder=dict(type="PixelHead", in_channels=4),
+    code=dict(type="RimCode", rim_px=0),
     losses=dict(foreground=dict(bce=dict(type="PixelBCELoss"))),
 )
-train_pipeline = [*_base_.train_pipeline[:-1], dict(type="PackPixelTargets")]
+train_pipeline = [*_base_.train_pipeline[:-1], dict(type="PackPixelTargets", code=dict(type="RimCode", rim_px=0))]
 train_dataloader = dict(
     batch_sampler=None,
     sampler=dict(_delete_=True, type="InfiniteSampler", shuffle=True),

@@ -105,7 +105,7 @@ def load_label_image(path: str | os.PathLike[str]) -> np.ndarray:
     except CellsegError:
         raise
     except OSError as error:
-        if error.errno is not None:
+        if error.filename is not None:  # else a damaged file sent the decoder beyond its end
             raise
         raise DataError(f"not an image that can be read, of up to 32 bits: {error}") from error
     except Exception as error:  # damaged files raise nearly anything: SyntaxError, struct.error, DecompressionBombError
