@@ -110,11 +110,13 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype, int]:
         if version != (1, 0):
             read = np.lib.format.read_array_header_2_0
         shape, is_fortran, dtype = read(start)
-    except (ValueError, TypeError, SyntaxError, EOFError, RecursionError, MemoryError) as error:
+    except Exception as error:  # of Python's tokenizer as well: the header is an expression
         raise DataError(f"no array of numpy that can be read: {error}") from error
     if dtype.hasobject or dtype.kind not in "biufc" or dtype.subdtype is not None:
         raise DataError(f"an array of {dtype}, which may run code or is no number; save numbers")
-    if len(shape) > _MAX_AXES or any(side < 0 for side in shape):
+    # Sides are bounded beside one of 0 as well, of which numpy makes an array without elements.
+    places = math.prod(max(side, 1) for side in shape)
+    if len(shape) > _MAX_AXES or any(side < 0 for side in shape) or places > _MAX_PLACES:
         raise DataError(f"an array of shape {quoted(shape)}")
     file.seek(start.tell())
     return shape, bool(is_fortran), dtype, start.tell()
@@ -122,3 +124,4 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype, int]:
 
 _MAX_HEADER = 1 << 14
 _MAX_AXES = 32
+_MAX_PLACES = 1 << 48

@@ -57,7 +57,7 @@ def corpus() -> list[bytes]:
     whole = torch.arange(12.0).reshape(3, 4)
     contents = [
         {"a": [1, -2, 2.5, True, None], "b": ("text", b"bytes", 1 << 70), 3: {}},
-        [np.arange(6, dtype=kind).reshape(2, 3) for kind in ("<f4", ">i2", "u1", "c8", "?")],
+        [np.arange(6).astype(kind).reshape(2, 3) for kind in ("<f4", ">i2", "u1", "c8", "?")],
         [np.array(["ab", "c"]), np.array([b"ab"]), np.float32(1.5), np.bool_(True)],
         [np.asfortranarray(np.arange(6).reshape(2, 3)), np.zeros((0, 4))],
         [whole, whole.T, whole[1], torch.tensor([True]), torch.zeros(0, 4), torch.Size([2])],
