@@ -1,8 +1,28 @@
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+from cellseg_mmdet.errors import CellsegError
 from tests.robustness.fuzzing import load_targets, run_apart
+
+# Inputs that were findings once.
+FOUND = [
+    ("label_images", 424),
+    ("npz_headers", 2),
+    ("npz_headers", 215),
+    ("csv_lines", 113),
+    ("csv_lines", 139),
+]
+
+
+@pytest.mark.parametrize(("name", "seed"), FOUND)
+def test_old_findings(name: str, seed: int, tmp_path: Path) -> None:
+    with contextlib.suppress(CellsegError):
+        load_targets()[name](np.random.default_rng(seed), tmp_path)
 
 
 @pytest.mark.slow
