@@ -18,7 +18,7 @@ test: setup ## run the tests (ARGS="-k name" goes to pytest)
 	@$(VENV_PYTHON) -m pytest $(ARGS)
 
 test-fast: setup ## run the tests but for the slow ones and those on real data, in less than 90 seconds (ARGS as for test)
-	@$(VENV_PYTHON) -m pytest -m "not slow and not realdata" $(ARGS)
+	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -n 2 -m "not slow and not realdata" $(ARGS)
 
 fuzz: setup ## look for faults at random: malformed inputs, CELLSEG_FUZZ_SECONDS (600) a kind; kill -9 in the middle of commands
 	@CELLSEG_FUZZ_SECONDS=$${CELLSEG_FUZZ_SECONDS:-600} $(VENV_PYTHON) -m pytest -m fuzz $(ARGS)

@@ -22,6 +22,8 @@ from cellseg_mmdet.synthetic import (
     write_dataset,
 )
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 TOOL = ROOT / "tools" / "dataset_converters" / "synthetic.py"
 HEIGHT, WIDTH = 96, 128

@@ -18,6 +18,8 @@ from cellseg_mmdet.inference import Predictor
 from cellseg_mmdet.inference.predictor import array_pipeline
 from cellseg_mmdet.structures import ImagePrediction, from_dump_entry
 
+pytestmark = pytest.mark.slow
+
 CONFIG = Path(__file__).parents[2] / "configs/mask_rcnn/mask-rcnn_r18_fpn_demo_synthetic.py"
 CLASSES = ("one", "two", "three")
 # An untrained model is sure of nothing: keep what it finds, but not all of it.

@@ -24,7 +24,10 @@ from cellseg_mmdet.masks.encoded import EncodedMasks
 from cellseg_mmdet.models import CellTTAModel, RoIFCNMaskHead, RoIHTCMaskHead
 from cellseg_mmdet.structures import ImageRecord, from_dump_entry
 
-pytestmark = pytest.mark.filterwarnings("ignore:To copy construct from a tensor")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:To copy construct from a tensor"),
+]
 
 CLASSES = ("astro", "cort", "shsy5y")
 ORI_SHAPES = ((40, 56), (48, 50))

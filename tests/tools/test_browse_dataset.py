@@ -20,6 +20,8 @@ from cellseg_mmdet.inference.training_samples import (
 from cellseg_mmdet.masks import RoIMasks
 from tests.visualization.checked_page import check_page
 
+pytestmark = pytest.mark.slow
+
 ROI_MASKS = {"train_dataloader.dataset.pipeline.1.type": "LoadRoIAnnotations"}
 
 

@@ -17,6 +17,8 @@ from cellseg_mmdet.errors import CellsegError
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.structures import ImageRecord
 
+pytestmark = pytest.mark.slow
+
 TOOLS = Path(__file__).parents[2] / "tools"
 CELLS = Runs.from_label_map(np.array([[1, 1, 0, 2], [1, 1, 0, 2]]))
 CONFIG = """\

@@ -20,6 +20,8 @@ from cellseg_mmdet.inference.feature_maps import (
     list_layers,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def image(tiny_run) -> Path:

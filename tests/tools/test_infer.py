@@ -15,6 +15,8 @@ from cellseg_mmdet.cli import run as cellseg
 from cellseg_mmdet.engine import UsageError, load_config, prepare_model_cfg
 from cellseg_mmdet.images import ImageError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / "configs/mask_rcnn/mask-rcnn_r18_fpn_demo_synthetic.py")
 # An untrained model is sure of nothing: keep what it finds, but little of it.

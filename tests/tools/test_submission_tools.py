@@ -17,6 +17,8 @@ from cellseg_mmdet.cli import run as cellseg
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.structures import ImageRecord
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 LEFT = np.array([[1, 1, 0, 0], [1, 0, 0, 0]])
 RIGHT = np.array([[0, 1, 1, 0], [0, 0, 1, 0]])  # shares one pixel with LEFT
@@ -62,6 +64,7 @@ def test_from_predictions_to_a_valid_submission(
     cellseg(["submit", "preds.pkl", "--config", "config.py", "--out", "out/s.csv"])
     assert Path("out/s.csv").read_text() == "id,predicted\na,2 2 7 1\na,1 1 5 1\nb,\n"
     assert capsys.readouterr().out == (
+        "post-processing left out 2 of 4 cells (50 %): ScoreThreshold 2\n"
         "out/s.csv: sartorius submission, 2 images, 2 cells, 1 images without cells\n"
     )
     assert cellseg(["check", "out/s.csv", "--images", "images"]) == 0

@@ -13,6 +13,8 @@ from cellseg_mmdet.annotations.files import write_annotations
 from cellseg_mmdet.cli import run as cellseg
 from tests.tuning.scenes import images, write_dump
 
+pytestmark = pytest.mark.slow
+
 TOOLS = Path(__file__).parents[2] / "tools"
 ARGUMENTS = ["preds.pkl", "--ann", "val.json", "--config", "leaf.py", "--out", "tuned.py"]
 ONLY = ["--only", "ScoreThreshold.score_thr"]

@@ -14,6 +14,8 @@ from cellseg_mmdet.tuning.files import check_out, read_task, write_config
 from cellseg_mmdet.tuning.result import Result
 from tests.tuning.scenes import CLASSES, images, write_dump
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """\
 metainfo = dict(classes=("astro", "cort"))
 val_evaluator = dict(type="CellMetric", ann_file="all.json")

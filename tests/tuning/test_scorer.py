@@ -13,6 +13,8 @@ from cellseg_mmdet.postprocess.score_threshold import ScoreThreshold
 from cellseg_mmdet.tuning.scorer import Scorer
 from tests.tuning.scenes import CLASSES, STEPS, image, images
 
+pytestmark = pytest.mark.slow
+
 
 def scores_one_by_one(steps: list[dict]) -> list[float]:
     pipeline = build_pipeline(steps, CLASSES)

@@ -15,6 +15,8 @@ from cellseg_mmdet.tuning.space import Steps, find_parameters
 from cellseg_mmdet.tuning.tune import Task, tune
 from tests.tuning.scenes import CLASSES, STEPS, Image, image, images
 
+pytestmark = pytest.mark.slow
+
 THRESHOLD = "ScoreThreshold.score_thr"
 
 

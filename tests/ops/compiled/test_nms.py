@@ -11,6 +11,8 @@ from torch import Tensor
 from cellseg_mmdet.ops.cpu import nms as portable
 from tests.ops.compiled.extension import compiled
 
+pytestmark = pytest.mark.slow
+
 CASES = 1000
 THRESHOLDS = (0.0, 0.3, 0.5, 0.7, 1.0)
 

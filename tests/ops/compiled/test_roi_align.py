@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from tests.ops.compiled.extension import compiled
 from tests.ops.rois_scenes import Scene, align, align_gradient, scenes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def extension() -> ModuleType:
