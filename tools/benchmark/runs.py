@@ -2,7 +2,7 @@
 """`cellseg infer` on many images: peak memory against their number, and results after kills.
 
 The memory of a run of 200 small images stands beside that of more. A run of 40 images is killed (SIGKILL) again and
-again as it grows, and goes on each time; its files are compared with those of a run that nobody killed. Without CONFIG
+again, and goes on each time; its files are compared with those of a run that nobody killed. Without CONFIG
 and CHECKPOINT the demo's model is used, with random weights.
 """
 
@@ -73,18 +73,21 @@ def peak_mib(command: list[str]) -> tuple[float, float]:
     return usage.ru_maxrss / 1024, time.perf_counter() - start
 
 
-def killed_runs(command: list[str], out: Path, kills: int) -> int:
-    """Run a command until it ends by itself, killing it at `kills` sizes of its record; return the number of kills."""
+def killed_runs(command: list[str], out: Path, kills: int, whole_size: int) -> int:
+    """Run a command until it ends by itself and return how often it was killed.
+
+    The kills come when its record has reached equal shares of its size in the end, and a moment later: anywhere in the
+    work on an image.
+    """
     finished = out / ".cellseg-run/finished"
+    random = np.random.default_rng(0)
     killed = 0
     while True:
-        size = finished.stat().st_size if finished.exists() else 0
-        random = np.random.default_rng(killed)
-        grows_to = size + int(random.integers(1, 20_000))
+        kill_at = whole_size * (killed + random.random() * 0.8) / kills
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None:
-            if killed < kills and finished.exists() and finished.stat().st_size >= grows_to:
-                time.sleep(random.random() * 0.3)  # anywhere in the work on the next image
+            if killed < kills and finished.exists() and finished.stat().st_size >= kill_at:
+                time.sleep(random.random() * 0.3)
                 process.kill()
                 process.wait()
         killed += process.returncode < 0
@@ -98,7 +101,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("model", nargs="*", metavar="CONFIG CHECKPOINT", help="of which to run")
     parser.add_argument("--images", help="folder of 40 images for the kills (default: drawn)")
-    parser.add_argument("--counts", type=int, nargs="+", default=[200, 2000])
+    parser.add_argument(
+        "--counts", type=int, nargs="*", default=[200, 2000], help="none for no runs of small ones"
+    )
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--executor", default="local")
     args = parser.parse_args(argv)
@@ -122,8 +127,9 @@ def main(argv: list[str] | None = None) -> int:
         images = Path(args.images or folder / "forty")
         if not args.images:
             draw_images(images, 40, 128)
-        killed = killed_runs(infer(images, folder / "killed"), folder / "killed", args.kills)
         peak_mib(infer(images, folder / "whole"))
+        size = (folder / "whole/.cellseg-run/finished").stat().st_size
+        killed = killed_runs(infer(images, folder / "killed"), folder / "killed", args.kills, size)
         same = results_of(folder / "killed") == results_of(folder / "whole")
         files = len(results_of(folder / "whole"))
         print(f"killed {killed} times: {files} files, {'all the same' if same else 'NOT THE SAME'}")
