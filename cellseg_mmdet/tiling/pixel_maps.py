@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,43 +13,11 @@ from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.models.pixel import PixelDetector
 from cellseg_mmdet.models.pixel.detector import mirrored
 from cellseg_mmdet.progress import progress_bar
+from cellseg_mmdet.tiling.budget import OVERHEAD
 from cellseg_mmdet.tiling.cover import Cover, Tile
 from cellseg_mmdet.tiling.parts import Part, parts_of
+from cellseg_mmdet.tiling.pictures import NetworkPicture
 from cellseg_mmdet.tiling.scratch import Scratch
-
-# What operators use inside comes on top of the tensors between them.
-OVERHEAD = 1.3
-
-
-class NetworkPicture(Protocol):
-    """What a network sees of a picture, by window."""
-
-    @property
-    def size_hw(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-
-    def read(self, y0: int, x0: int, y1: int, x1: int) -> np.ndarray:
-        """Return rows y0 to y1 and columns x0 to x1, (h, w, C) uint8, as the model's pipeline packs it."""
-
-
-@dataclass(frozen=True)
-class ArrayPicture:
-    """A picture that is in memory, or in a memory map: (H, W, C) uint8.
-
-    Attributes:
-        pixels: as the model's pipeline packs them.
-    """
-
-    pixels: np.ndarray
-
-    @property
-    def size_hw(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.pixels.shape[0], self.pixels.shape[1]
-
-    def read(self, y0: int, x0: int, y1: int, x1: int) -> np.ndarray:
-        """Return a window."""
-        return self.pixels[y0:y1, x0:x1]
 
 
 class PixelMaps:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cellseg_mmdet.pixel_codes import PixelCode
+from cellseg_mmdet.pixel_codes import IDENTITY, PixelCode, Turn
 
 
 class SizedMaps:
@@ -17,6 +17,7 @@ class SizedMaps:
         maps: (maps, h, w) float32: the code's, then those of classes.
         size_hw: height and width of the picture.
         code: says which maps are lengths.
+        turn: what the maps are turned by first.
 
     Example:
         >>> from cellseg_mmdet.pixel_codes import build_pixel_code
@@ -26,8 +27,17 @@ class SizedMaps:
         [[[1.0, 3.0, 4.0]]]
     """
 
-    def __init__(self, maps: np.ndarray, size_hw: tuple[int, int], code: PixelCode) -> None:
+    def __init__(
+        self,
+        maps: np.ndarray,
+        size_hw: tuple[int, int],
+        code: PixelCode,
+        turn: Turn = IDENTITY,
+    ) -> None:
+        maps = turn(maps)
         self._maps, self.size_hw = maps, size_hw
+        self._index, self._sign = np.arange(len(maps)), np.ones(len(maps), np.float32)
+        self._index[: code.channels], self._sign[: code.channels] = code.turned_channels(turn)
         old_hw = maps.shape[1:]
         self._is_same = tuple(old_hw) == tuple(size_hw)
         if self._is_same:
@@ -38,27 +48,26 @@ class SizedMaps:
         factors[: code.channels] = code.resized_channels(scale_yx)
         self._factors = None if (factors == 1).all() else factors
 
-    @property
-    def num_maps(self) -> int:
-        """The code's and those of classes."""
-        return len(self._maps)
-
     def read(self, y0: int, x0: int, y1: int, x1: int, maps: int | None = None) -> np.ndarray:
         """Return rows y0 to y1 and columns x0 to x1 of the first ``maps`` maps, of all by default, (maps, h, w)."""
         if self._is_same:
-            return np.array(self._maps[:maps, y0:y1, x0:x1])
+            return self._stored(y0, x0, y1, x1, maps)
         (top, bottom, down), (left, right, along) = (
             tuple(part[begin:end] for part in side)
             for side, begin, end in zip(self._sides, (y0, x0), (y1, x1), strict=True)
         )
         first_y, first_x = top[0], left[0]
-        block = np.array(self._maps[:maps, first_y : bottom[-1] + 1, first_x : right[-1] + 1])
+        block = self._stored(first_y, first_x, bottom[-1] + 1, right[-1] + 1, maps)
         rows = block[:, :, left - first_x] * (1 - along) + block[:, :, right - first_x] * along
         down = down[:, None]
         found = rows[:, top - first_y] * (1 - down) + rows[:, bottom - first_y] * down
         if self._factors is not None:
             found *= self._factors[:maps, None, None]
         return found
+
+    def _stored(self, y0: int, x0: int, y1: int, x1: int, maps: int | None) -> np.ndarray:
+        block = self._maps[self._index[:maps], y0:y1, x0:x1]
+        return block * self._sign[:maps, None, None] if (self._sign < 0).any() else block
 
 
 def _weights(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -16,8 +16,9 @@ from mmengine.structures import InstanceData
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.models.pixel import PixelDetector
 from cellseg_mmdet.tiling import NotLocalError
+from cellseg_mmdet.tiling.pictures import ArrayPicture
 from cellseg_mmdet.tiling.pixel import TiledPixelDetector
-from cellseg_mmdet.tiling.pixel_maps import ArrayPicture, PixelMaps
+from cellseg_mmdet.tiling.pixel_maps import PixelMaps
 from cellseg_mmdet.tiling.scratch import Scratch
 from tests.tiling.networks import lite_detector, unet_detector
 
