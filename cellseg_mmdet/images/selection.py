@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -14,6 +15,8 @@ from cellseg_mmdet.images.scene import Scene
 MAX: Literal["max"] = "max"
 _NAMES = {"C": "channels", "Z": "z", "T": "times"}
 _OPTIONS = {"C": "--channel", "Z": "--z", "T": "--t"}
+# What is read one by one; a header may say any number.
+_MAX_PLANES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ def planes_of(scene: Scene, selection: PlaneSelection, fixed: Mapping[str, int])
         if axis in fixed:
             apart.append(axis)
         _check(axis, choices[axis][0], size)
+    _check_number(sizes, choices)
     planes = []
     for values in itertools.product(*choices.values()):
         at = dict(zip(choices, values, strict=True))
@@ -156,6 +160,17 @@ def selection_from(args: argparse.Namespace) -> PlaneSelection:
 def with_scene(selection: PlaneSelection, scene: int | None) -> PlaneSelection:
     """Return the selection with the scene of an `ImageKey`, if it has one."""
     return selection if scene is None else replace(selection, scene=scene)
+
+
+def _check_number(sizes: Mapping[str, int], choices: Mapping[str, Sequence[Any]]) -> None:
+    """Raise ImageError if more planes are to be read than any file has."""
+    apart = math.prod(map(len, choices.values()))
+    along = max((sizes[axis] for axis, chosen in choices.items() if chosen[0] == MAX), default=1)
+    if apart > _MAX_PLANES or along > _MAX_PLANES:
+        raise ImageError(
+            f"its header says {max(apart, along)} planes, more than the {_MAX_PLANES} that are read one by one: "
+            "it is damaged, or select some (--channel, --z, --t)"
+        )
 
 
 def _chosen(

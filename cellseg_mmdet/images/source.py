@@ -68,6 +68,8 @@ class ImageSource:
         orientation = scene.orientation
         self.levels = tuple(oriented_size(size, orientation) for size in scene.levels)
         self.size_hw = self.levels[0]
+        if not all(self.size_hw):
+            raise ImageError(f"has no pixels: {self.size_hw[0]} x {self.size_hw[1]}")
         self.dtype = scene.dtype
         size = scene.pixel_size_um
         is_turned = oriented_size((1, 2), orientation) != (1, 2)
