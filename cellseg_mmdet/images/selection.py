@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ MAX: Literal["max"] = "max"
 _NAMES = {"C": "channels", "Z": "z", "T": "times"}
 _OPTIONS = {"C": "--channel", "Z": "--z", "T": "--t"}
 # What is read one by one; a header may say any number.
-_MAX_PLANES = 1 << 20
+_MAX_PLANES = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class Plane:
     label: str
 
 
-def planes_of(scene: Scene, selection: PlaneSelection, fixed: Mapping[str, int]) -> list[Plane]:
-    """Return the pictures of a scene that a selection means; one, unless it says ``planes='each'``.
+def planes_of(scene: Scene, selection: PlaneSelection, fixed: Mapping[str, int]) -> Iterator[Plane]:
+    """Return, to be made one by one, the pictures of a scene that are meant; one, unless it says ``planes='each'``.
 
     Args:
         scene: with its axes.
@@ -88,15 +88,16 @@ def planes_of(scene: Scene, selection: PlaneSelection, fixed: Mapping[str, int])
             apart.append(axis)
         _check(axis, choices[axis][0], size)
     _check_number(sizes, choices)
-    planes = []
-    for values in itertools.product(*choices.values()):
-        at = dict(zip(choices, values, strict=True))
-        channels = at.pop("C", None)
-        label = "_".join(
-            f"{axis.lower()}{channels[0] if axis == 'C' else at[axis]}" for axis in apart
-        )
-        planes.append(Plane(at, channels, label))
-    return planes
+    return (
+        _plane(dict(zip(choices, values, strict=True)), apart)
+        for values in itertools.product(*choices.values())
+    )
+
+
+def _plane(at: dict[str, Any], apart: Sequence[str]) -> Plane:
+    channels = at.pop("C", None)
+    label = "_".join(f"{axis.lower()}{channels[0] if axis == 'C' else at[axis]}" for axis in apart)
+    return Plane(at, channels, label)
 
 
 def scene_index(scenes: Sequence[Scene], selection: PlaneSelection) -> list[int]:
