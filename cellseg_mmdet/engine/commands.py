@@ -32,6 +32,7 @@ from cellseg_mmdet.engine.prediction_dump import check_output
 from cellseg_mmdet.engine.weights import CheckWeights
 from cellseg_mmdet.engine.whole_files import WholeRunner, naming
 from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.mask_pipelines import check_pipelines
 
 
 def run_training(args: Namespace) -> None:
@@ -39,7 +40,8 @@ def run_training(args: Namespace) -> None:
 
     Raises:
         UsageError: config or checkpoint is missing, or an argument does not go with the config or
-        the machine. CheckpointError: the checkpoint is refused, damaged, or of another model.
+        the machine. ConfigError: a transform would leave masks behind.
+        CheckpointError: the checkpoint is refused, damaged, or of another model.
     """
     cfg = training_config(args)
     with naming(cfg.work_dir), process_group(cfg.launcher, dist_cfg(cfg)):
@@ -69,6 +71,7 @@ def run_testing(args: Namespace) -> dict[str, float]:
 def training_config(args: Namespace) -> Config:
     """Return the config with everything in it that the arguments of ``cellseg train`` ask for."""
     cfg = _common_config(args)
+    check_pipelines(cfg)
     if args.amp:
         enable_amp(cfg)
     cfg.setdefault("resume", False)
