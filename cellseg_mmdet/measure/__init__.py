@@ -1,0 +1,1 @@
+"""Numbers per cell, in pixels and micrometres."""
