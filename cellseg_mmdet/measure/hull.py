@@ -80,8 +80,8 @@ def _hulls(
 def _append(chain: np.ndarray, count: int, x: int, y: int, sign: int) -> int:
     """Append a point to a chain that turns one way, and drop the points before it that it makes needless."""
     while count > 1:
-        ax, ay = chain[count - 2]
-        bx, by = chain[count - 1]
+        ax, ay = chain[count - 2, 0], chain[count - 2, 1]
+        bx, by = chain[count - 1, 0], chain[count - 1, 1]
         if sign * ((bx - ax) * (y - ay) - (by - ay) * (x - ax)) > 0:
             break
         count -= 1
@@ -145,12 +145,12 @@ def _pixels_in_hull(
         while high[at_high + 1, 0] < x:
             at_high += 1
         # y of each chain at x as a fraction; whole numbers of 2 y between them, the ends included
-        ax, ay = low[at_low]
-        bx, by = low[at_low + 1]
+        ax, ay = low[at_low, 0], low[at_low, 1]
+        bx, by = low[at_low + 1, 0], low[at_low + 1, 1]
         over, under = ay * (bx - ax) + (by - ay) * (x - ax), 2 * (bx - ax)
         least = -((-over) // under)
-        ax, ay = high[at_high]
-        bx, by = high[at_high + 1]
+        ax, ay = high[at_high, 0], high[at_high, 1]
+        bx, by = high[at_high + 1, 0], high[at_high + 1, 1]
         over, under = ay * (bx - ax) + (by - ay) * (x - ax), 2 * (bx - ax)
         area += max(over // under - least + 1, 0)
     return area
@@ -162,9 +162,9 @@ def _calipers(ring: np.ndarray, count: int) -> tuple[float, float]:
     largest, smallest = 0.0, np.inf
     far = 1
     for place in range(count):
-        ax, ay = ring[place]
+        ax, ay = ring[place, 0], ring[place, 1]
         following = (place + 1) % count
-        bx, by = ring[following]
+        bx, by = ring[following, 0], ring[following, 1]
         along_x, along_y = bx - ax, by - ay
         length = np.sqrt(along_x * along_x + along_y * along_y)
         reach = along_x * (ring[far, 1] - ay) - along_y * (ring[far, 0] - ax)

@@ -221,7 +221,7 @@ def _distance(
     found = False
     begin, end = begins[other], begins[other + 1]
     for place in range(begins[one], begins[one + 1]):
-        x, y = points[place]
+        x, y = points[place, 0], points[place, 1]
         if _beyond(x, boxes[other, 0], boxes[other, 2], size_x) > squared:
             continue
         if _beyond(y, boxes[other, 1], boxes[other, 3], size_y) > squared:
