@@ -221,9 +221,9 @@ def _ring(
         least[:rows] = far * far
         for other in range(max(x - reach, x1), min(x + reach + 1, x2)):
             across = np.float32((other - x) * (other - x))
-            column = squares[(other - x1) * rows : (other - x1 + 1) * rows]
+            down = squares[(other - x1) * rows : (other - x1 + 1) * rows]
             for row in range(rows):
-                distance = column[row] + across
+                distance = down[row] + across
                 least[row] = distance if distance < least[row] else least[row]
         for row in range(rows):
             if gap * gap < least[row] <= reach * reach and not occupied[top + row, x]:
