@@ -86,8 +86,8 @@ ROOMS = {
         _rooms(f"{_DATA} postprocess measure {_DRAW}"),
     ),
     "evaluation": Room(
-        "metric functions, what became of each cell, and the tables of both",
-        _rooms(f"{_DATA} postprocess export"),
+        "metric functions, what became of each cell, and the tables of both; files of cells of every kind, read",
+        _rooms(f"{_DATA} postprocess measure export"),
     ),
     "tuning": Room(
         "the search for the numbers of the post-processing",
