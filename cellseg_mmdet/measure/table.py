@@ -105,6 +105,7 @@ def measure_image(
     *,
     options: MeasureOptions | None = None,
     groups: Mapping[str, str] | None = None,
+    order: np.ndarray | None = None,
 ) -> Measurements:
     """Measure the cells of one image.
 
@@ -118,13 +119,14 @@ def measure_image(
         picture: what they were found in, for intensities and the size of a pixel; opened sources are read in bands.
         options: by default `MeasureOptions`.
         groups: column -> value that all cells of the image have.
+        order: indices of the cells in the order of their numbers, in place of that by score.
 
     Raises:
         DataError: the picture is not of the size of the masks, or a label is of no class.
         ImageError: the picture cannot be read.
     """
     options = options or MeasureOptions()
-    order = ordered_cells(found)
+    order = ordered_cells(found) if order is None else order
     if picture is not None and tuple(picture.size_hw) != (found.height, found.width):
         raise DataError(
             f"{found.image_id}: the cells are of an image of {found.height} x {found.width} pixels, "
