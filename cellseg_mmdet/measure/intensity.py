@@ -26,6 +26,10 @@ class Ring:
     Attributes:
         gap_px: pixels this near do not count, for a cell's light spreads.
         width_px: of the ring beyond the gap.
+
+    Example:
+        >>> Ring(gap_px=3)
+        Ring(gap_px=3, width_px=5)
     """
 
     gap_px: int = 2
@@ -164,13 +168,12 @@ def _intensities(
                 spread = 0.0
                 for number in range(count):
                     spread += (values[number] - mean) ** 2
-                found = np.sort(values[:count])
                 out[cell, channel, 0] = mean
-                out[cell, channel, 1] = 0.5 * (found[(count - 1) // 2] + found[count // 2])
-                out[cell, channel, 2] = found[0]
-                out[cell, channel, 3] = found[count - 1]
+                out[cell, channel, 2] = values[:count].min()
+                out[cell, channel, 3] = values[:count].max()
                 out[cell, channel, 4] = np.sqrt(spread / count)
                 out[cell, channel, 5] = total
+                out[cell, channel, 1] = _median(values[:count])
             count = 0
             for number in range(num_near):
                 value = pixels[near[number, 0] - first_row, near[number, 1], channel]
@@ -178,8 +181,38 @@ def _intensities(
                     values[count] = value
                     count += 1
             if count:
-                found = np.sort(values[:count])
-                out[cell, channel, 6] = 0.5 * (found[(count - 1) // 2] + found[count // 2])
+                out[cell, channel, 6] = _median(values[:count])
+
+
+@kernel
+def _median(values: np.ndarray) -> float:
+    """Return the median of values without NaN, which change their order: Hoare's selection, FIND, CACM 1961."""
+    middle = values.size // 2
+    low, high = 0, values.size - 1
+    while low < high:
+        # The median of three, so that values in order are no bad case.
+        center = (low + high) // 2
+        first, last = values[low], values[high]
+        pivot = max(min(first, last), min(max(first, last), values[center]))
+        left, right = low, high
+        while left <= right:
+            while values[left] < pivot:
+                left += 1
+            while values[right] > pivot:
+                right -= 1
+            if left <= right:
+                values[left], values[right] = values[right], values[left]
+                left += 1
+                right -= 1
+        if middle <= right:
+            high = right
+        elif middle >= left:
+            low = left
+        else:
+            break
+    if values.size % 2:
+        return values[middle]
+    return 0.5 * (values[:middle].max() + values[middle])
 
 
 @kernel

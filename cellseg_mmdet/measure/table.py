@@ -124,6 +124,15 @@ def measure_image(
     Raises:
         DataError: the picture is not of the size of the masks, or a label is of no class.
         ImageError: the picture cannot be read.
+
+    Example:
+        >>> from cellseg_mmdet import Runs, read_image
+        >>> masks = Runs.from_label_map(np.array([[1, 1, 0, 2]]))
+        >>> scores, labels = np.array([0.4, 0.9]), np.array([0, 0])
+        >>> found = ImagePrediction("a", 1, 1, 4, masks.boxes, scores, labels, masks)
+        >>> table = measure_image(found, ["cort"], read_image(np.array([[9, 7, 0, 3]], np.uint8)))
+        >>> table["mean_gray"], table["nearest_px"]
+        (array([3., 8.]), array([2., 2.]))
     """
     options = options or MeasureOptions()
     order = ordered_cells(found) if order is None else order
@@ -155,7 +164,15 @@ def measure_image(
 
 
 def ordered_cells(found: ImagePrediction) -> np.ndarray:
-    """Return the indices (M,) of the cells that have pixels, the one with number 1 first."""
+    """Return the indices (M,) of the cells that have pixels, the one with number 1 first.
+
+    Example:
+        >>> from cellseg_mmdet import Runs
+        >>> masks = Runs.from_label_map(np.array([[1, 1, 0, 2]]))
+        >>> scores, labels = np.array([0.4, 0.9]), np.array([0, 0])
+        >>> ordered_cells(ImagePrediction("a", 1, 1, 4, masks.boxes, scores, labels, masks))
+        array([1, 0])
+    """
     order = found.by_descending_score()
     return order[found.masks.areas[order] > 0]
 
