@@ -17,7 +17,7 @@ class TableWriter(Writer):
     """``cells.csv``, or ``cells.parquet``: what `measure.measure_image` measures of each cell of each image.
 
     Args:
-        format: 'csv' or 'parquet', which needs pyarrow.
+        table_format: 'csv' or 'parquet', which needs pyarrow.
         names: what the columns are called, a name in `measure.NAMES`.
         pixel_size_um: height and width of a pixel, in place of what the images say.
 
@@ -37,12 +37,12 @@ class TableWriter(Writer):
         >>> writer.close().files
         {PosixPath('out/cells.csv'): 'table of cells'}
         >>> Path("out/cells.csv").read_text().splitlines()[1][:14]
-        'a,1,cell,0.9,2'
+        'a,1,cell,0.4,1'
     """
 
     def __init__(
         self,
-        format: str = "csv",
+        table_format: str = "csv",
         names: str = "cellseg",
         pixel_size_um: tuple[float, float] | None = None,
     ) -> None:
@@ -50,10 +50,10 @@ class TableWriter(Writer):
         # Not at the top: numba takes a second, which the help of a command should not.
         from cellseg_mmdet.measure import NAMES, MeasureOptions, check_table_path
 
-        if format not in ("csv", "parquet"):
-            raise ConfigError(f"a table has format 'csv' or 'parquet'; got {format!r}")
+        if table_format not in ("csv", "parquet"):
+            raise ConfigError(f"table_format is {table_format!r}; it must be 'csv' or 'parquet'")
         NAMES.get(names)
-        self._name, self._names = f"cells.{format}", names
+        self._name, self._names = f"cells.{table_format}", names
         check_table_path(self._name)
         self._options = MeasureOptions(pixel_size_um=pixel_size_um)
 

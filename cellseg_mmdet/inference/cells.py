@@ -234,15 +234,14 @@ class Cells:
             labels=self.labels,
             masks=self.masks,
         )
-        order = np.arange(len(self))
-        return measure_image(found, self.classes, picture, options=options, order=order)
+        return measure_image(found, self.classes, picture, options=options)
 
     def to_dataframe(
         self, image: Image | np.ndarray | None = None, options: MeasureOptions | None = None
     ) -> Any:
         """Return the table of the cells as a pandas ``DataFrame``; arguments and errors are those of `measure`.
 
-        Row ``i`` is cell ``i``, and has the id ``i + 1``, which is its number in the label map.
+        Cell ``i`` has the id ``i + 1``, its number in the label map.
 
         Raises:
             UsageError: pandas is not installed: ``pip install "cellseg_mmdet[pandas]"``.

@@ -1,14 +1,14 @@
 """Numbers per cell, in pixels and micrometres: shape, neighbourhood, intensities; docs/measurements.md defines them."""
 
 from cellseg_mmdet.measure.intensity import Ring, intensities_of
-from cellseg_mmdet.measure.names import NAMES, Names
+from cellseg_mmdet.measure.names import NAMES, Names, renamed
 from cellseg_mmdet.measure.neighbours import neighbours_of
 from cellseg_mmdet.measure.shape import shapes_of
 from cellseg_mmdet.measure.table import (
     Measurements,
     MeasureOptions,
+    filled_cells,
     measure_image,
-    ordered_cells,
 )
 from cellseg_mmdet.measure.table_file import TableFile, check_table_path
 
@@ -20,9 +20,10 @@ __all__ = [
     "Ring",
     "TableFile",
     "check_table_path",
+    "filled_cells",
     "intensities_of",
     "measure_image",
     "neighbours_of",
-    "ordered_cells",
+    "renamed",
     "shapes_of",
 ]

@@ -59,8 +59,47 @@ class Names:
         return table[column] if convert is None else convert(table[column], table)
 
 
-# Our columns and the channels of all images of a file -> how they are called.
+# Our columns, and the channels of all images of a file -> how they are called.
+Scheme = Callable[[Sequence[str], Sequence[str]], Names]
 NAMES: Registry[Names] = Registry("scheme of names")
+
+
+def scheme_of(names: str) -> Scheme:
+    """Return what tells how columns are called.
+
+    Raises:
+        ConfigError: there are no such names.
+    """
+    return NAMES.get(names)
+
+
+def renamed(table: Measurements, names: str) -> dict[str, np.ndarray]:
+    """Return the columns of a table under other names, for one image.
+
+    Args:
+        table: with our columns.
+        names: a name in `NAMES`.
+
+    Raises:
+        ConfigError: there are no such names.
+
+    Example:
+        >>> from cellseg_mmdet import ImagePrediction, Runs
+        >>> from cellseg_mmdet.measure import measure_image
+        >>> masks = Runs.from_label_map(np.array([[1, 1, 0, 2]]))
+        >>> scores, labels = np.array([0.4, 0.9]), np.array([0, 0])
+        >>> found = ImagePrediction("a", 1, 1, 4, masks.boxes, scores, labels, masks)
+        >>> renamed(measure_image(found, ["cort"]), "qupath")["Centroid X px"]
+        array([1. , 3.5])
+    """
+    columns = list(table.columns)
+    scheme = scheme_of(names)(columns, table.channels)
+    found = {}
+    for column in columns:
+        values = scheme.values(column, table)
+        assert values is not None
+        found[scheme.of(column, table.channels, list(table.groups))] = values
+    return found
 
 
 @NAMES.register("cellseg")

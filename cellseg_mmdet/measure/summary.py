@@ -14,7 +14,7 @@ from cellseg_mmdet.fileio import atomic_write
 from cellseg_mmdet.masks import RoIMasks
 from cellseg_mmdet.measure.columns import names_of, sorted_columns
 from cellseg_mmdet.measure.intensity import covered_pixels
-from cellseg_mmdet.measure.table import Measurements, class_names_of, ordered_cells
+from cellseg_mmdet.measure.table import Measurements, class_names_of, filled_cells
 from cellseg_mmdet.structures import ImagePrediction
 
 # What medians are given of; places and counts of pieces have none that say anything.
@@ -94,15 +94,15 @@ class Summary:
 
     def add(self, found: ImagePrediction, table: Measurements) -> None:
         """Add an image: its cells, and their table."""
-        order = ordered_cells(found)
-        masks = RoIMasks.from_runs(found.masks[order])
-        names = class_names_of(found, self.classes or None, order)
-        chosen = _columns_of(table)
+        filled = filled_cells(found)
+        masks = RoIMasks.from_runs(found.masks[filled])
+        names = class_names_of(found, self.classes or None, filled)
+        columns = _columns_of(table)
         height, width = table.size_hw
         size = table.pixel_size_um
         mm2 = np.nan if size is None else height * width * size[0] * size[1] / _UM2_PER_MM2
         for name in (ALL, *(self.classes if len(self.classes) > 1 else ())):
-            picked = np.flatnonzero(names == name) if name != ALL else np.arange(len(order))
+            picked = np.flatnonzero(names == name) if name != ALL else np.arange(len(filled))
             self.parts.append(
                 ClassOfImage(
                     table.image,
@@ -111,7 +111,7 @@ class Summary:
                     height * width,
                     mm2,
                     covered_pixels(masks[picked]),
-                    {column: table[column][picked] for column in chosen},
+                    {column: table[column][picked] for column in columns},
                 )
             )
 

@@ -71,7 +71,7 @@ class Measurements:
         >>> found = ImagePrediction("a", 1, 1, 4, masks.boxes, scores, labels, masks)
         >>> table = measure_image(found, ["cort"])
         >>> len(table), table["id"], table["score"], table["area_px"]
-        (2, array([1, 2]), array([0.9, 0.4]), array([1., 2.]))
+        (2, array([1, 2]), array([0.4, 0.9]), array([2., 1.]))
     """
 
     columns: Mapping[str, np.ndarray]
@@ -105,13 +105,12 @@ def measure_image(
     *,
     options: MeasureOptions | None = None,
     groups: Mapping[str, str] | None = None,
-    order: np.ndarray | None = None,
 ) -> Measurements:
     """Measure the cells of one image.
 
-    Cells are numbered from 1 on by falling score, of equal scores in the order they are in; those without a pixel are
-    left out: the numbers that `Cells.label_map` paints. Each cell is measured on all its pixels, also those that it
-    shares with others.
+    Rows are in the order of the cells, and have the numbers that the cells have in all that is written of them
+    (`ImagePrediction.cell_ids`); cells without a pixel are left out. Each cell is measured on all its pixels, also
+    those that it shares with others.
 
     Args:
         found: the cells, N of them.
@@ -119,7 +118,6 @@ def measure_image(
         picture: what they were found in, for intensities and the size of a pixel; opened sources are read in bands.
         options: by default `MeasureOptions`.
         groups: column -> value that all cells of the image have.
-        order: indices of the cells in the order of their numbers, in place of that by score.
 
     Raises:
         DataError: the picture is not of the size of the masks, or a label is of no class.
@@ -132,23 +130,23 @@ def measure_image(
         >>> found = ImagePrediction("a", 1, 1, 4, masks.boxes, scores, labels, masks)
         >>> table = measure_image(found, ["cort"], read_image(np.array([[9, 7, 0, 3]], np.uint8)))
         >>> table["mean_gray"], table["nearest_px"]
-        (array([3., 8.]), array([2., 2.]))
+        (array([8., 3.]), array([2., 2.]))
     """
     options = options or MeasureOptions()
-    order = ordered_cells(found) if order is None else order
+    chosen = filled_cells(found)
     if picture is not None and tuple(picture.size_hw) != (found.height, found.width):
         raise DataError(
             f"{found.image_id}: the cells are of an image of {found.height} x {found.width} pixels, "
             f"{picture.key} has {picture.size_hw[0]} x {picture.size_hw[1]}"
         )
-    masks = RoIMasks.from_runs(found.masks[order])
+    masks = RoIMasks.from_runs(found.masks[chosen])
     size_um = options.pixel_size_um or (picture.pixel_size_um if picture is not None else None)
     columns: dict[str, np.ndarray] = {
-        KEYS[0]: _repeated(found.image_id, len(order)),
-        **{name: _repeated(value, len(order)) for name, value in (groups or {}).items()},
-        "id": np.arange(1, len(order) + 1),
-        "class": class_names_of(found, classes, order),
-        "score": np.asarray(found.scores, dtype=np.float64)[order],
+        KEYS[0]: _repeated(found.image_id, len(chosen)),
+        **{name: _repeated(value, len(chosen)) for name, value in (groups or {}).items()},
+        "id": found.cell_ids[chosen],
+        "class": class_names_of(found, classes, chosen),
+        "score": np.asarray(found.scores, dtype=np.float64)[chosen],
         **_measured(masks, size_um, options),
     }
     columns = {name: columns[name] for name in sorted_columns(columns, list(groups or {}))}
@@ -163,29 +161,28 @@ def measure_image(
     )
 
 
-def ordered_cells(found: ImagePrediction) -> np.ndarray:
-    """Return the indices (M,) of the cells that have pixels, the one with number 1 first.
+def filled_cells(found: ImagePrediction) -> np.ndarray:
+    """Return the indices (M,) of the cells that have pixels.
 
     Example:
         >>> from cellseg_mmdet import Runs
         >>> masks = Runs.from_label_map(np.array([[1, 1, 0, 2]]))
         >>> scores, labels = np.array([0.4, 0.9]), np.array([0, 0])
-        >>> ordered_cells(ImagePrediction("a", 1, 1, 4, masks.boxes, scores, labels, masks))
-        array([1, 0])
+        >>> filled_cells(ImagePrediction("a", 1, 1, 4, masks.boxes, scores, labels, masks))
+        array([0, 1])
     """
-    order = found.by_descending_score()
-    return order[found.masks.areas[order] > 0]
+    return np.flatnonzero(found.masks.areas > 0)
 
 
 def class_names_of(
-    found: ImagePrediction, classes: Sequence[str] | None, order: np.ndarray
+    found: ImagePrediction, classes: Sequence[str] | None, chosen: np.ndarray
 ) -> np.ndarray:
-    """Return the name of the class of each cell in the order given, (M,) str objects.
+    """Return the name of the class of the cells of the indices given, (M,) str objects.
 
     Raises:
         DataError: a label is of no class.
     """
-    labels = np.asarray(found.labels, dtype=np.int64)[order]
+    labels = np.asarray(found.labels, dtype=np.int64)[chosen]
     if classes is None:
         return np.array([str(label) for label in labels.tolist()], dtype=object)
     wrong = (labels < 0) | (labels >= len(classes))

@@ -16,7 +16,7 @@ import numpy as np
 from cellseg_mmdet.errors import UsageError, needs
 from cellseg_mmdet.fileio import atomic_write, staged
 from cellseg_mmdet.measure.columns import KEYS, PLACES, sorted_columns
-from cellseg_mmdet.measure.names import NAMES, Names
+from cellseg_mmdet.measure.names import Names, scheme_of
 from cellseg_mmdet.measure.table import Measurements
 
 SUFFIXES = (".csv", ".parquet")
@@ -73,7 +73,7 @@ class TableFile:
         check_table_path(path)
         self.path = Path(path)
         self.num_cells = 0
-        self._naming = NAMES.get(names)
+        self._naming = scheme_of(names)
         self._columns: dict[str, None] = dict.fromkeys(KEYS)
         self._channels: dict[str, None] = {}
         self._groups: dict[str, None] = {}
@@ -94,7 +94,7 @@ class TableFile:
         try:
             channels, groups = list(self._channels), list(self._groups)
             columns = sorted_columns(self._columns, groups)
-            names: Any = self._naming(columns, channels)
+            names = self._naming(columns, channels)
             called = [names.of(column, channels, groups) for column in columns]
             write = _write_csv if self.path.suffix.lower() == ".csv" else _write_parquet
             with atomic_write(self.path) as temporary:

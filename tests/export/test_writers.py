@@ -143,21 +143,21 @@ def test_an_image_twice_is_an_error(tmp_path: Path) -> None:
 
 def test_a_table_has_a_row_for_each_cell_with_the_numbers_of_cells(tmp_path: Path) -> None:
     found = prediction("a", 1, 5, 3)
-    turned = found.select(np.array([2, 0, 1]))  # their scores do not fall
+    turned = found.select(np.array([2, 0, 1]))
     written_by(["table"], tmp_path, [turned, PREDICTIONS[1]])
     with (tmp_path / "cells.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["image"], row["id"], row["x1_px"], row["class"]) for row in rows] == [
-        ("a", "1", "1", "dim"),
-        ("a", "2", "5", "bright"),
-        ("a", "3", "3", "dim"),
+        ("a", "1", "3", "dim"),
+        ("a", "2", "1", "dim"),
+        ("a", "3", "5", "bright"),
     ]
     assert {"mean_red", "mean_green", "mean_blue"} <= set(rows[0])
 
 
 def test_options_of_a_table() -> None:
-    with pytest.raises(ConfigError, match="format 'csv' or 'parquet'; got 'xlsx'"):
-        WRITERS.get("table")(format="xlsx")
+    with pytest.raises(ConfigError, match="table_format is 'xlsx'; it must be 'csv' or"):
+        WRITERS.get("table")(table_format="xlsx")
     with pytest.raises(ConfigError, match="'excel'; there are"):
         WRITERS.get("table")(names="excel")
 

@@ -71,10 +71,8 @@ def test_a_table_of_two_cells() -> None:
 
 
 def test_cells_are_numbered_as_the_label_map_of_cells_numbers_them() -> None:
-    found = prediction(discs(), scores=[0.2, 0.8])
-    found = found.select(np.array([1, 0, 1, 0]))  # with equal scores, and twice the same mask
-    cells = Cells.from_prediction(found, CLASSES)
-    table = measure_image(found, CLASSES)
+    cells = Cells.from_prediction(prediction(discs(), scores=[0.2, 0.8]), CLASSES)
+    table = cells.measure()
     for row, cell in enumerate(cells):
         assert table["area_px"][row] == cell.mask.areas[0]
         assert table["score"][row] == cell.score
@@ -95,8 +93,8 @@ def test_cells_without_a_pixel_are_left_out_and_overlapping_ones_are_whole() -> 
     scores, labels = np.array([0.5, 0.9, 0.6]), np.zeros(3, int)
     found = ImagePrediction("a", 1, 1, 4, masks.boxes, scores, labels, masks)
     table = measure_image(found, ("cell",))
-    assert table["id"].tolist() == [1, 2]
-    assert table["score"].tolist() == [0.6, 0.5]
+    assert table["id"].tolist() == [1, 3]
+    assert table["score"].tolist() == [0.5, 0.6]
     assert table["area_px"].tolist() == [3, 3]
     assert table["nearest_px"].tolist() == [0, 0]
 
