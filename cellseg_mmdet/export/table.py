@@ -67,8 +67,9 @@ class TableWriter(Writer):
     def add(self, prediction: ImagePrediction, picture: Picture) -> None:
         from cellseg_mmdet.measure import measure_image
 
-        measured = measure_image(prediction, self._classes, picture.image, options=self._options)
-        self._table.add(measured)
+        with picture.opened() as image:
+            table = measure_image(prediction, self._classes, image, options=self._options)
+        self._table.add(table)
 
     def close(self) -> Written:
         self._table.close()

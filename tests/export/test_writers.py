@@ -15,7 +15,7 @@ from cellseg_mmdet.export import WRITERS, Writer, Written, opened, write_submiss
 from cellseg_mmdet.images import read_image
 from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.structures import ImagePrediction, load_predictions
+from cellseg_mmdet.structures import ImageKey, ImagePrediction, load_predictions
 
 HEIGHT, WIDTH = 6, 8
 IMAGE = read_image(np.zeros((HEIGHT, WIDTH, 3), np.uint8), name="image.png")
@@ -153,6 +153,22 @@ def test_a_table_has_a_row_for_each_cell_with_the_numbers_of_cells(tmp_path: Pat
         ("a", "3", "5", "bright"),
     ]
     assert {"mean_red", "mean_green", "mean_blue"} <= set(rows[0])
+
+
+def test_a_table_of_a_file_is_that_of_its_image(tmp_path: Path) -> None:
+    values = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH)
+    cv2.imwrite(str(tmp_path / "a.png"), values)
+    key = ImageKey(str(tmp_path / "a.png"), name="a")
+    of_file, of_image = Picture(key), Picture(key, image=read_image(key))
+    tables = []
+    for folder, picture in (("file", of_file), ("image", of_image)):
+        writer = WRITERS.get("table")()
+        with opened([writer], tmp_path / folder, ("dim", "bright")):
+            writer.add(PREDICTIONS[0], picture)
+            writer.close()
+        tables.append((tmp_path / folder / "cells.csv").read_bytes())
+    assert tables[0] == tables[1]
+    assert "image" not in vars(of_file)  # its windows alone were read
 
 
 def test_options_of_a_table() -> None:
