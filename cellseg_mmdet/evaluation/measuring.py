@@ -19,6 +19,7 @@ from cellseg_mmdet.evaluation.sources import (
 )
 from cellseg_mmdet.images import PlaneSelection, find_images, image_size_hw, open_image
 from cellseg_mmdet.measure import Measurements, MeasureOptions, measure_image
+from cellseg_mmdet.measure.summary import reserved_names
 from cellseg_mmdet.postprocess import Pipeline
 from cellseg_mmdet.postprocess.from_config import pipeline_from_config
 from cellseg_mmdet.progress import progress_bar
@@ -98,10 +99,13 @@ def read_measuring_task(
 
     Raises:
         FileNotFoundError: a file does not exist.
-        UsageError: a dump needs a config; the expression is none, or fits the path of an image nowhere.
+        UsageError: a dump needs a config; the expression is none, names a column that there is, or fits the path of
+            an image nowhere.
         DataError: the cells cannot be read, or an image of them is not there.
     """
     pattern = _compiled(group)
+    if pattern is not None:
+        _check_groups(pattern)
     source = read_source(predictions, on_error=on_error)
     parsed = None if config is None else read_config(config)
     if source.is_raw and postprocess and parsed is None:
@@ -158,6 +162,14 @@ def _compiled(group: str | None) -> re.Pattern[str] | None:
         return re.compile(group)
     except re.error as error:
         raise UsageError(f"--group {group}: no regular expression: {error}") from None
+
+
+def _check_groups(pattern: re.Pattern[str]) -> None:
+    taken = sorted(set(pattern.groupindex) & reserved_names())
+    if taken:
+        raise UsageError(
+            f"--group {pattern.pattern}: there are columns {', '.join(taken)} already; give the groups other names"
+        )
 
 
 def _groups_in(pattern: re.Pattern[str], path: str) -> dict[str, str]:

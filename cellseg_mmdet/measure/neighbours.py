@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cellseg_mmdet.masks import RoIMasks
+from cellseg_mmdet.masks.ragged import offsets_from_lengths
 from cellseg_mmdet.ops.kernels import kernel
 
 # Bins of the grid that cells are looked up in are as wide as cells are, but not so small that there are more bins
@@ -40,19 +41,21 @@ def neighbours_of(
     if len(filled) > 1:
         boxes, offsets = masks.boxes[filled], masks.offsets[filled]
         size_y, size_x = float(spacing_yx[0]), float(spacing_yx[1])
-        points, begins = _border_points(boxes, masks.bitmaps, offsets)
+        first_columns = offsets_from_lengths(boxes[:, 2] - boxes[:, 0] + 1)
+        rows, begins = _border_points(boxes, masks.bitmaps, offsets, first_columns)
         sides = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
         around = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
         least = np.sqrt(np.prod((around[1] - around[0]).astype(float)) / len(boxes))
         step = int(max(np.median(sides), least / np.sqrt(_BINS_PER_CELL), 1))
-        members, starts, columns, rows = _binned(boxes, around[0][0], around[0][1], step)
+        members, starts, num_columns, num_rows = _binned(boxes, around[0][0], around[0][1], step)
         found = _search(
             boxes,
             masks.bitmaps,
             offsets,
-            points,
+            first_columns,
+            rows,
             begins,
-            (members, starts, columns, rows, int(around[0][0]), int(around[0][1]), step),
+            (members, starts, num_columns, num_rows, int(around[0][0]), int(around[0][1]), step),
             float(within),
             size_y,
             size_x,
@@ -63,18 +66,22 @@ def neighbours_of(
 
 @kernel
 def _border_points(
-    boxes: np.ndarray, bitmaps: np.ndarray, offsets: np.ndarray
+    boxes: np.ndarray, bitmaps: np.ndarray, offsets: np.ndarray, first_columns: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return x and y (P, 2) of the pixels on the border of each cell, cell by cell and by x, and (N + 1,) begins."""
-    begins = np.zeros(boxes.shape[0] + 1, np.int64)
-    points = np.empty((0, 2), np.int64)
+    """Return the rows (P,) of the pixels on the border of each cell, cell by cell, column by column and sorted.
+
+    And where each column begins: column ``x`` of cell ``i`` has ``rows[begins[k]:begins[k + 1]]`` with
+    ``k = first_columns[i] + x - x1``; behind the last column of each cell stands its end.
+    """
+    begins = np.zeros(first_columns[boxes.shape[0]], np.int64)
+    rows = np.empty(0, np.int32)
     for turn in range(2):
         count = 0
         for cell in range(boxes.shape[0]):
             x1, y1, x2, y2 = boxes[cell]
             width, height = x2 - x1, y2 - y1
-            begins[cell] = count
             for x in range(width):
+                begins[first_columns[cell] + x] = count
                 for y in range(height):
                     place = offsets[cell] + x * height + y
                     if not bitmaps[place]:
@@ -89,12 +96,12 @@ def _border_points(
                     ):
                         continue
                     if turn:
-                        points[count, 0], points[count, 1] = x + x1, y + y1
+                        rows[count] = y + y1
                     count += 1
-        begins[boxes.shape[0]] = count
+            begins[first_columns[cell] + width] = count
         if turn == 0:
-            points = np.empty((count, 2), np.int64)
-    return points, begins
+            rows = np.empty(count, np.int32)
+    return rows, begins
 
 
 @kernel
@@ -136,14 +143,15 @@ def _search(
     boxes: np.ndarray,
     bitmaps: np.ndarray,
     offsets: np.ndarray,
-    points: np.ndarray,
+    first_columns: np.ndarray,
+    rows: np.ndarray,
     begins: np.ndarray,
     grid: tuple[np.ndarray, np.ndarray, int, int, int, int, int],
     within: float,
     size_y: float,
     size_x: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    members, starts, columns, rows, left, top, step = grid
+    members, starts, num_columns, num_rows, left, top, step = grid
     num_cells = boxes.shape[0]
     counts = np.zeros(num_cells, np.int64)
     nearest = np.full(num_cells, np.nan)
@@ -155,12 +163,12 @@ def _search(
         row1, row2 = (boxes[cell, 1] - top) // step, (boxes[cell, 3] - 1 - top) // step
         reach = 0
         while True:
-            for column in range(max(column1 - reach, 0), min(column2 + reach, columns - 1) + 1):
+            for column in range(max(column1 - reach, 0), min(column2 + reach, num_columns - 1) + 1):
                 is_new_column = column == column1 - reach or column == column2 + reach
-                for row in range(max(row1 - reach, 0), min(row2 + reach, rows - 1) + 1):
+                for row in range(max(row1 - reach, 0), min(row2 + reach, num_rows - 1) + 1):
                     if reach and not (is_new_column or row == row1 - reach or row == row2 + reach):
                         continue
-                    at = column * rows + row
+                    at = column * num_rows + row
                     for place in range(starts[at], starts[at + 1]):
                         other = members[place]
                         if seen[other] == cell:
@@ -171,7 +179,8 @@ def _search(
                             boxes,
                             bitmaps,
                             offsets,
-                            points,
+                            first_columns,
+                            rows,
                             begins,
                             cell,
                             other,
@@ -186,8 +195,8 @@ def _search(
             is_all = (
                 column1 - reach <= 0
                 and row1 - reach <= 0
-                and column2 + reach >= columns - 1
-                and row2 + reach >= rows - 1
+                and column2 + reach >= num_columns - 1
+                and row2 + reach >= num_rows - 1
             )
             if is_all or (best <= sure and within <= sure):
                 break
@@ -201,7 +210,8 @@ def _distance(
     boxes: np.ndarray,
     bitmaps: np.ndarray,
     offsets: np.ndarray,
-    points: np.ndarray,
+    first_columns: np.ndarray,
+    rows: np.ndarray,
     begins: np.ndarray,
     one: int,
     other: int,
@@ -219,38 +229,55 @@ def _distance(
     # The nearest pixels of masks without a common one lie on their borders.
     squared = limit * limit
     found = False
-    begin, end = begins[other], begins[other + 1]
-    for place in range(begins[one], begins[one + 1]):
-        x, y = points[place, 0], points[place, 1]
-        if _beyond(x, boxes[other, 0], boxes[other, 2], size_x) > squared:
+    own, others = first_columns[one] - boxes[one, 0], first_columns[other] - boxes[other, 0]
+    first, last = boxes[other, 0], boxes[other, 2] - 1
+    for x in range(boxes[one, 0], boxes[one, 2]):
+        if _beyond(x, first, last, size_x) > squared:
             continue
-        if _beyond(y, boxes[other, 1], boxes[other, 3], size_y) > squared:
-            continue
-        low, high = begin, end
-        while low < high:  # the first point of the other with no smaller x
-            middle = (low + high) // 2
-            if points[middle, 0] < x:
-                low = middle + 1
-            else:
-                high = middle
-        for direction in range(2):
-            at = low if direction else low - 1
-            while begin <= at < end:
-                across = (points[at, 0] - x) * size_x
-                across *= across
-                if across > squared:
-                    break
-                down = (points[at, 1] - y) * size_y
-                if across + down * down <= squared:
-                    squared, found = across + down * down, True
-                at += 1 if direction else -1
+        for place in range(begins[own + x], begins[own + x + 1]):
+            y = rows[place]
+            if _beyond(y, boxes[other, 1], boxes[other, 3] - 1, size_y) > squared:
+                continue
+            # Columns of the other cell from the nearest one on, to both sides.
+            step = max(first - x, x - last, 0)
+            while (step * size_x) ** 2 <= squared and (x - step >= first or x + step <= last):
+                for side in range(2):
+                    column = x + step if side else x - step
+                    if column < first or column > last or (side and step == 0):
+                        continue
+                    down = _nearest_row(
+                        rows, begins[others + column], begins[others + column + 1], y
+                    )
+                    distance = (step * size_x) ** 2 + (down * size_y) ** 2
+                    if down >= 0 and distance <= squared:
+                        squared, found = distance, True
+                step += 1
     return np.sqrt(squared) if found else np.inf
 
 
 @kernel
+def _nearest_row(rows: np.ndarray, begin: int, end: int, y: int) -> int:
+    """Return how far the nearest of sorted rows is; -1 where there is none."""
+    if begin == end:
+        return -1
+    low, high = begin, end
+    while low < high:  # the first row that is not above
+        middle = (low + high) // 2
+        if rows[middle] < y:
+            low = middle + 1
+        else:
+            high = middle
+    below = rows[low] - y if low < end else -1
+    above = y - rows[low - 1] if low > begin else -1
+    if below < 0 or (above >= 0 and above < below):
+        return above
+    return below
+
+
+@kernel
 def _beyond(at: int, low: int, high: int, size: float) -> float:
-    """Return the square of how far a coordinate is from those of a box."""
-    outside = max(low - at, at - high + 1, 0) * size
+    """Return the square of how far a coordinate is from a range, both ends included."""
+    outside = max(low - at, at - high, 0) * size
     return outside * outside
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from cellseg_mmdet.fileio import atomic_write
 from cellseg_mmdet.masks import RoIMasks
-from cellseg_mmdet.measure.columns import names_of, sorted_columns
+from cellseg_mmdet.measure.columns import KEYS, ORDER, names_of, sorted_columns
 from cellseg_mmdet.measure.intensity import covered_pixels
 from cellseg_mmdet.measure.table import Measurements, class_names_of, filled_cells
 from cellseg_mmdet.structures import ImagePrediction
@@ -35,6 +35,14 @@ MEASURES = (
 )
 CHANNEL_MEASURES = ("mean", "median", "integrated", "background", "contrast")
 ALL = "all"
+_COUNTS = (
+    "cells",
+    "image_area_px",
+    "image_area_mm2",
+    "cells_per_megapixel",
+    "cells_per_mm2",
+    "confluence",
+)
 _UM2_PER_MM2 = 1e6
 _PX_PER_MEGAPIXEL = 1e6
 
@@ -158,6 +166,17 @@ class Summary:
         return sorted_columns(dict.fromkeys(name for part in self.parts for name in part.values))
 
 
+def reserved_names() -> set[str]:
+    """Return the names of columns of tables and summaries, which no group of images can have.
+
+    Example:
+        >>> {"class", "area_px", "cells", "plate"} - reserved_names()
+        {'plate'}
+    """
+    measures = {name for measure in ORDER for name in names_of(measure)}
+    return {*KEYS, *measures, *_COUNTS, "images", "cells_per_image", "cells_per_image_std"}
+
+
 def write_summary(path: str | os.PathLike[str], rows: Iterable[Row]) -> None:
     """Write rows as csv, whole or not at all; what a row does not have, and NaN, is empty."""
     rows = list(rows)
@@ -181,14 +200,15 @@ def _columns_of(table: Measurements) -> list[str]:
 def _numbers(parts: Sequence[ClassOfImage], columns: Sequence[str]) -> Row:
     cells = sum(len(part) for part in parts)
     pixels, mm2 = sum(part.image_px for part in parts), sum(part.image_mm2 for part in parts)
-    row: Row = {
-        "cells": cells,
-        "image_area_px": pixels,
-        "image_area_mm2": mm2,
-        "cells_per_megapixel": cells / pixels * _PX_PER_MEGAPIXEL,
-        "cells_per_mm2": cells / mm2 if mm2 else np.nan,
-        "confluence": sum(part.covered_px for part in parts) / pixels,
-    }
+    counts = (
+        cells,
+        pixels,
+        mm2,
+        cells / pixels * _PX_PER_MEGAPIXEL,
+        cells / mm2,
+        sum(part.covered_px for part in parts) / pixels,
+    )
+    row: Row = dict(zip(_COUNTS, counts, strict=True))
     for column in columns:
         values = [part.values[column] for part in parts if column in part.values]
         joined = np.concatenate(values).astype(np.float64) if values else np.zeros(0)

@@ -169,6 +169,7 @@ def test_pixel_sizes(data: Path) -> None:
         (["--out", "c.csv", "--summary", "s.txt"], "s.txt: the name of a summary ends with .csv"),
         (["--out", "c.csv", "--pixel-size", "1", "2", "3"], "--pixel-size: give one number"),
         (["--out", "c.csv", "--group", "(a"], r"--group \(a: no regular expression"),
+        (["--out", "c.csv", "--group", "(?P<class>p)"], "there are columns class already"),
         (
             ["--out", "c.csv", "--group", "dish"],
             "--group dish fits nowhere in the name of .*plate1_A1",
