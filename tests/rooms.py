@@ -34,7 +34,7 @@ def _rooms(names: str) -> frozenset[str]:
 
 _DATA = "masks structures images annotations converters"
 _DRAW = "visualization.draw"
-_JUDGED = f"{_DATA} postprocess export evaluation {_DRAW}"
+_JUDGED = f"{_DATA} postprocess measure export evaluation {_DRAW}"
 _PAGES = "visualization.charts visualization.pages"
 
 # From the ground up: a room stands on those above it in this list.
@@ -70,6 +70,10 @@ ROOMS = {
         "what a pixel model predicts, one file a code: cells to maps and maps to cells",
         _rooms("masks ops postprocess"),
     ),
+    "measure": Room(
+        "numbers per cell, in pixels and micrometres, and their medians per image and group",
+        _rooms("masks ops structures images"),
+    ),
     "fusion": Room(
         "detections of several models or views into one set", _rooms("masks structures")
     ),
@@ -79,11 +83,11 @@ ROOMS = {
     ),
     "export": Room(
         "writers of predictions, one file each, and the check of submissions",
-        _rooms(f"{_DATA} postprocess {_DRAW}"),
+        _rooms(f"{_DATA} postprocess measure {_DRAW}"),
     ),
     "evaluation": Room(
-        "metric functions, what became of each cell, and the tables of both",
-        _rooms(f"{_DATA} postprocess export"),
+        "metric functions, what became of each cell, and the tables of both; files of cells of every kind, read",
+        _rooms(f"{_DATA} postprocess measure export"),
     ),
     "tuning": Room(
         "the search for the numbers of the post-processing",

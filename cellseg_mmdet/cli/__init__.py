@@ -27,6 +27,7 @@ COMMANDS = {
     "curves": "draw losses and metrics of trainings",
     "test": "predict the test set of a config, score and dump it",
     "infer": "find cells in images of your own",
+    "measure": "measure cells: a table of shapes and intensities",
     "evaluate": "score predictions against annotations",
     "report": "write a page about predictions: scores, errors, calibration",
     "tune": "search for the best numbers of the post-processing",

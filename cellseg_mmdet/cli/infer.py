@@ -41,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=WRITERS.names(),
         default=["submission", "coco", "overlay"],
         help="submission: submission.csv; coco: predictions.json (COCO results) and images.json (the data set they "
-        "refer to); overlay: overlays/, pictures; dump: predictions.pkl, what evaluate, ensemble and tune read "
+        "refer to); overlay: overlays/, pictures; dump: predictions.pkl, what evaluate, ensemble and tune read; table: "
+        "cells.csv, what `cellseg measure` writes "
         "(default: submission coco overlay)",
     )
     parser.add_argument("--recursive", action="store_true", help="search sub-folders as well")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 
 import numpy as np
@@ -9,7 +11,7 @@ import numpy as np
 from cellseg_mmdet.images.image import Image
 from cellseg_mmdet.images.intensity import to_bgr8
 from cellseg_mmdet.images.selection import PlaneSelection
-from cellseg_mmdet.images.source import read_image
+from cellseg_mmdet.images.source import ImageSource, open_image, read_image
 from cellseg_mmdet.structures.image_key import ImageKey
 
 
@@ -48,3 +50,16 @@ class Picture:
     def bgr8(self) -> np.ndarray:
         """(H, W, 3) uint8 BGR, to look at."""
         return to_bgr8(self.image)
+
+    @contextmanager
+    def opened(self) -> Iterator[Image | ImageSource]:
+        """Yield the image if it was read already, else its file, for who reads it window by window.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        if "image" in self.__dict__:
+            yield self.image
+            return
+        with open_image(self.key, self._selection) as source:
+            yield source
