@@ -6,10 +6,11 @@ from functools import cached_property
 
 import numpy as np
 
+from cellseg_mmdet.errors import ImageError
 from cellseg_mmdet.images.image import Image
 from cellseg_mmdet.images.intensity import to_bgr8
 from cellseg_mmdet.images.selection import PlaneSelection
-from cellseg_mmdet.images.source import read_image
+from cellseg_mmdet.images.source import open_image, read_image
 from cellseg_mmdet.structures.image_key import ImageKey
 
 
@@ -43,6 +44,30 @@ class Picture:
             ImageError: it cannot be read.
         """
         return read_image(self.key, self._selection)
+
+    @cached_property
+    def pixel_size_um(self) -> tuple[float, float] | None:
+        """(height, width) of a pixel in micrometres, read from the header alone; None where nothing says it.
+
+        That is also so where the file is gone, or cannot be read.
+        """
+        if "image" in self.__dict__:
+            return self.image.pixel_size_um
+        try:
+            with open_image(self.key, self._selection) as source:
+                return source.pixel_size_um
+        except (ImageError, OSError):
+            return None
+
+    @property
+    def plane_indices(self) -> dict[str, int]:
+        """Axis letter -> index from 0 on, of the axes of a stack along which one plane was selected."""
+        chosen = self._selection or PlaneSelection()
+        indices = {"Z": chosen.z, "T": chosen.t}
+        if chosen.channel is not None and len(chosen.channel) == 1:
+            indices["C"] = chosen.channel[0] if isinstance(chosen.channel[0], int) else None
+        found = {axis: index for axis, index in indices.items() if isinstance(index, int)}
+        return found | self.key.indices
 
     @cached_property
     def bgr8(self) -> np.ndarray:
