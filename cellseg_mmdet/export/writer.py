@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
+from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.fileio import atomic_write
 from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.registry import Registry
@@ -154,6 +156,35 @@ class _DiscardedError(Exception):
 
 
 WRITERS: Registry[Writer] = Registry("writer")
+
+
+def options_of(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return for each writer those of the options that it takes, by the names of its parameters; None is no option.
+
+    Raises:
+        UsageError: an option is taken by none of them.
+
+    Example:
+        >>> options_of(["submission", "coco"], {"format": "dsb2018", "overlaps": None})
+        {'submission': {'format': 'dsb2018'}, 'coco': {}}
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    taken = {name: set(inspect.signature(WRITERS.get(name)).parameters) for name in names}
+    for option in given:
+        if not any(option in parameters for parameters in taken.values()):
+            takers = [
+                name
+                for name in WRITERS.names()
+                if option in inspect.signature(WRITERS.get(name)).parameters
+            ]
+            raise UsageError(
+                f"--{option.removesuffix('_px').replace('_', '-')} is of the writers {', '.join(takers)}; "
+                f"to be written are {', '.join(names)}"
+            )
+    return {
+        name: {option: value for option, value in given.items() if option in parameters}
+        for name, parameters in taken.items()
+    }
 
 
 @contextmanager

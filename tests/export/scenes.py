@@ -54,6 +54,14 @@ def prediction(name: str = "a") -> ImagePrediction:
     )
 
 
+def painted() -> np.ndarray:
+    """The scene as a label map, where the cell of score .8 takes what it shares with the square of .75."""
+    expected = np.zeros(dense(prediction().masks).shape[1:], np.uint32)
+    for index in (0, 1, 2, 4):
+        expected[dense(prediction().masks)[index]] = index + 1
+    return expected
+
+
 def picture_of(
     found: ImagePrediction,
     pixel_size_um: tuple[float, float] | None = PIXEL_SIZE_UM,

@@ -16,15 +16,7 @@ from cellseg_mmdet.export.label_maps import OVERLAPS, label_map
 from cellseg_mmdet.images import open_image
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.postprocess import RemoveOverlaps
-from tests.export.scenes import CLASSES, PIXEL_SIZE_UM, dense, prediction, write
-
-
-def painted() -> np.ndarray:
-    """The scene, where the cell of score .8 takes what it shares with the square of .75."""
-    expected = np.zeros(dense(prediction().masks).shape[1:], np.uint32)
-    for index in (0, 1, 2, 4):
-        expected[dense(prediction().masks)[index]] = index + 1
-    return expected
+from tests.export.scenes import CLASSES, PIXEL_SIZE_UM, painted, prediction, write
 
 
 def test_pixels_have_the_numbers_of_their_cells(tmp_path: Path) -> None:
