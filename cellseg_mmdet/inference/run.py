@@ -223,6 +223,9 @@ def _complete(record: RunRecord, job: Job, tasks: Sequence[Task]) -> None:
             prediction = record.prediction(task)
             picture = Picture(task.key, job.selection)
             files, tallies = write_image(writers, prediction, picture, job.out_dir)
+            kept_tallies = {
+                name: kept.tallies[name] for name in kept.tallies if name not in missing
+            }
             record.add(
                 Outcome(
                     task,
@@ -232,7 +235,7 @@ def _complete(record: RunRecord, job: Job, tasks: Sequence[Task]) -> None:
                     kept.warning,
                     kept.num_raw,
                     kept.left_out,
-                    tallies={**kept.tallies, **tallies},
+                    tallies={**kept_tallies, **tallies},
                 )
             )
     record.keep_options(options)
