@@ -42,13 +42,14 @@ class ImageJWriter(OutlineWriter):
     def write(self, prediction: ImagePrediction, picture: Picture) -> list[Path]:
         path = self.out_dir / self.folder / f"{prediction.image_id}_RoiSet.zip"
         digits = max(4, len(str(len(prediction))))
+        plane = picture.plane_indices
         with (
             atomic_write(path) as temporary,
             zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
         ):
             for cell in self.cells_of(prediction):
                 label = int(prediction.labels[cell.index])
-                roi = _roi(cell, picture.plane_indices)
+                roi = _roi(cell, plane)
                 name = f"{cell.cell_id:0{digits}} {class_name(label, self.classes)}"
                 roi.name = name
                 roi.stroke_color = bytes((255, *class_rgb(label)))

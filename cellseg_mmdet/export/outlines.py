@@ -57,7 +57,8 @@ class TextAndSvgWriter(OutlineWriter):
 
 
 def _line(cell: OutlinedCell) -> str:
-    largest = max((rings[0] for rings in cell.polygons), key=_area)
+    outer = [rings[0] for rings in cell.polygons]
+    largest = outer[0] if len(outer) == 1 else max(outer, key=_area)
     return ",".join(map(str, largest.ravel().tolist()))
 
 

@@ -48,9 +48,10 @@ def outlined(prediction: ImagePrediction, simplify_px: float = 0) -> Iterator[Ou
         >>> [(cell.cell_id, len(cell.polygons), cell.iou) for cell in outlined(found)]
         [(1, 1, 1.0), (2, 1, 1.0)]
     """
-    for index, (polygons, iou) in enumerate(_polygons(prediction, simplify_px)):
+    cells = zip(prediction.cell_ids.tolist(), _polygons(prediction, simplify_px), strict=True)
+    for index, (number, (polygons, iou)) in enumerate(cells):
         if polygons:
-            yield OutlinedCell(index, int(prediction.cell_ids[index]), polygons, iou)
+            yield OutlinedCell(index, number, polygons, iou)
 
 
 def _polygons(

@@ -22,11 +22,12 @@ Case = Callable[..., Callable[[], Any]]
 
 @dataclass(frozen=True)
 class Measured:
-    """Median wall time, and the most memory above that of a warmed-up process, inputs included."""
+    """Median wall time and time on a core, and the most memory above that of a warmed-up process, inputs included."""
 
     seconds: float
     peak_mb: float
     num_runs: int
+    cpu_seconds: float = 0.0
 
 
 def measure(case: Case, *args: Any, warm_up: tuple[Any, ...]) -> Measured:
@@ -42,17 +43,18 @@ def _measure_here(case: Case, args: tuple[Any, ...], warm_up: tuple[Any, ...]) -
     # Linux: 5 resets the peak. Elsewhere /proc is missing, and reading the memory has failed already.
     Path("/proc/self/clear_refs").write_text("5")
     work = case(*args)
-    seconds = [_time(work)]
+    times = [_time(work)]
     peak = _memory_mb("VmHWM") - before
-    while len(seconds) < MAX_RUNS and sum(seconds) < ENOUGH_SECONDS:
-        seconds.append(_time(work))
-    return Measured(statistics.median(seconds), peak, len(seconds))
+    while len(times) < MAX_RUNS and sum(wall for wall, _ in times) < ENOUGH_SECONDS:
+        times.append(_time(work))
+    wall, on_core = (statistics.median(values) for values in zip(*times, strict=True))
+    return Measured(wall, peak, len(times), on_core)
 
 
-def _time(work: Callable[[], Any]) -> float:
-    begin = time.perf_counter()
+def _time(work: Callable[[], Any]) -> tuple[float, float]:
+    begin, begin_on_core = time.perf_counter(), time.process_time()
     result = work()
-    elapsed = time.perf_counter() - begin
+    elapsed = time.perf_counter() - begin, time.process_time() - begin_on_core
     del result
     return elapsed
 

@@ -8,8 +8,8 @@ from typing import IO
 
 import numpy as np
 
-# Rows of a drawing are much like their neighbours: more effort makes the file hardly smaller.
-_EFFORT = 3
+# As OpenCV packs: runs of equal bytes alone are looked for, in a fifth of the time of other ways.
+_LEVEL, _STRATEGY = 1, zlib.Z_RLE
 _SUB = 1
 
 
@@ -34,7 +34,7 @@ class PngStream:
 
     def __init__(self, file: IO[bytes], height: int, width: int) -> None:
         self._file, self._width, self._left = file, width, height
-        self._packer = zlib.compressobj(_EFFORT)
+        self._packer = zlib.compressobj(_LEVEL, strategy=_STRATEGY)
         file.write(b"\x89PNG\r\n\x1a\n")
         # 8 bits; red, green and blue; deflate, the five filters, not interlaced.
         self._chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
