@@ -21,7 +21,7 @@ _WORDS = {
     "nearest": "the one whose centre is nearer",
 }
 # Pixels that are painted together; each takes some 40 bytes.
-_MAX_PIXELS = 1 << 22
+_MAX_PIXELS = 1 << 20
 
 
 def label_map(prediction: ImagePrediction, overlaps: Overlaps = "score") -> np.ndarray:
@@ -85,7 +85,8 @@ class LabelWriter(ImageWriter):
         lost_px = int(areas.sum()) - np.count_nonzero(labels)
         if lost_px:
             has_pixels = np.zeros(len(prediction) + 1, dtype=bool)
-            has_pixels[labels] = True
+            for row in labels:
+                has_pixels[row] = True
             self.tally = {"lost_px": lost_px, "lost": int((~has_pixels[1:] & (areas > 0)).sum())}
         return labels
 

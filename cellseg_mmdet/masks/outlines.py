@@ -20,7 +20,7 @@ from cellseg_mmdet.masks.ragged import offsets_from_lengths, ragged_arange, segm
 from cellseg_mmdet.masks.runs import Runs
 
 # Columns of cells that are worked on together; each takes some 500 bytes.
-_MAX_COLUMNS = 1 << 18
+_MAX_COLUMNS = 1 << 16
 
 Polygon = list[np.ndarray]
 
