@@ -32,6 +32,7 @@ COMMANDS = {
     "report": "write a page about predictions: scores, errors, calibration",
     "tune": "search for the best numbers of the post-processing",
     "ensemble": "fuse the predictions of several models",
+    "export": "turn predictions into label images, outlines and other formats",
     "submit": "turn predictions into a submission",
     "check": "list the faults of a submission",
     "feature-maps": "draw what a network sees in an image",

@@ -118,6 +118,72 @@ def add_device_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+WRITERS_HELP = (
+    "submission: submission.csv; coco: predictions.json (COCO results) and images.json (the data set they refer to); "
+    "overlay: pictures; dump: predictions.pkl, what evaluate, ensemble and tune read; label-tiff, npz, ome-zarr: label "
+    "images; geojson: outlines for QuPath; imagej: ROI sets; outlines: text and SVG; table: cells.csv, what measure "
+    "writes; docs/exports.md says more"
+)
+
+
+def add_writer_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what writers can be told; `writer_options` reads it."""
+    from cellseg_mmdet.export import FORMATS, WRITERS
+    from cellseg_mmdet.export.geojson import OBJECT_TYPES
+    from cellseg_mmdet.export.label_maps import OVERLAPS
+
+    group = parser.add_argument_group("writers")
+    group.add_argument(
+        "--format",
+        choices=FORMATS.names(),
+        default="sartorius",
+        help="of a submission (default: sartorius)",
+    )
+    group.add_argument(
+        "--simplify",
+        type=from_zero,
+        metavar="PX",
+        help="let outlines (geojson, imagej, outlines) move by so many pixels, so that they have fewer points; "
+        "the IoU that is left is said (default: along the edges of pixels)",
+    )
+    group.add_argument(
+        "--overlaps",
+        choices=OVERLAPS,
+        help="who gets a pixel of several cells in label images: the one with the higher score, the smaller, the "
+        "larger, or the one whose centre is nearer (default: score)",
+    )
+    group.add_argument(
+        "--object-type",
+        choices=OBJECT_TYPES,
+        help="what QuPath takes the cells of GeoJSON for (default: detection)",
+    )
+    if "ome-zarr" in WRITERS.names():
+        group.add_argument(
+            "--place",
+            choices=("beside", "inside"),
+            help="where OME-Zarr labels go: into a folder of their own, or into the image's own OME-Zarr "
+            "(default: beside)",
+        )
+
+
+def writer_options(args: argparse.Namespace, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the options of each of the writers that are named.
+
+    Raises:
+        UsageError: an option is given that none of them takes.
+    """
+    from cellseg_mmdet.export import options_of
+
+    given = {
+        "simplify_px": args.simplify,
+        "overlaps": args.overlaps,
+        "object_type": args.object_type,
+        "place": args.place,
+        "format": args.format if "submission" in names else None,
+    }
+    return options_of(names, given)
+
+
 def add_tta_argument(parser: argparse.ArgumentParser) -> None:
     """Add ``--tta``."""
     parser.add_argument(
@@ -125,6 +191,22 @@ def add_tta_argument(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="test-time augmentation: predict several views of each image and merge what is found",
     )
+
+
+def from_zero(text: str) -> float:
+    """Read a number from 0 on, as ``type`` of an argument.
+
+    Example:
+        >>> from_zero("0.5")
+        0.5
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: must be a number from 0 on")
+    return value
 
 
 def positive(text: str) -> int:

@@ -10,13 +10,16 @@ from __future__ import annotations
 import argparse
 
 from cellseg_mmdet.cli.arguments import (
+    WRITERS_HELP,
     add_config_arguments,
     add_device_argument,
     add_model_arguments,
     add_tta_argument,
+    add_writer_arguments,
     positive,
+    writer_options,
 )
-from cellseg_mmdet.export import FORMATS, WRITERS
+from cellseg_mmdet.export import WRITERS
 from cellseg_mmdet.images import add_plane_arguments, selection_from
 from cellseg_mmdet.images.scale import add_scale_arguments, scale_from
 
@@ -24,6 +27,7 @@ EXAMPLES = """\
   cellseg infer my_config.py runs/first/epoch_20.pth image.tif --out-dir found
   cellseg infer my_config.py epoch_20.pth images/ --recursive --on-error skip --out-dir found
   cellseg infer my_config.py epoch_20.pth images/ --write coco dump --executor processes --out-dir found
+  cellseg infer my_config.py epoch_20.pth slide.ome.tif --write geojson label-tiff --simplify 1 --out-dir found
   cellseg infer my_config.py epoch_20.pth stack.tif --channel 0 --z max --out-dir found
 """
 
@@ -40,10 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=WRITERS.names(),
         default=["submission", "coco", "overlay"],
-        help="submission: submission.csv; coco: predictions.json (COCO results) and images.json (the data set they "
-        "refer to); overlay: overlays/, pictures; dump: predictions.pkl, what evaluate, ensemble and tune read; table: "
-        "cells.csv, what `cellseg measure` writes "
-        "(default: submission coco overlay)",
+        help=f"{WRITERS_HELP} (default: submission coco overlay)",
     )
     parser.add_argument("--recursive", action="store_true", help="search sub-folders as well")
     add_device_argument(parser)
@@ -61,12 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes of the executor (default: one a GPU, or one a core)",
     )
-    parser.add_argument(
-        "--format",
-        choices=FORMATS.names(),
-        default="sartorius",
-        help="of the submission (default: sartorius)",
-    )
     add_tta_argument(parser)
     parser.add_argument("--no-overlays", action="store_true", help="draw no pictures")
     parser.add_argument(
@@ -82,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="go on with the run that DIR holds, if it is of the same model and options (default); "
         "--no-resume removes what it wrote and starts anew",
     )
+    add_writer_arguments(parser)
     add_plane_arguments(parser)
     add_scale_arguments(parser)
     add_config_arguments(parser)
@@ -91,6 +87,8 @@ def run(args: argparse.Namespace) -> None:
     """Predict the images and write what was found."""
     from cellseg_mmdet.inference import ModelSpec, infer_images, plan
 
+    write = [name for name in args.write if name != "overlay" or not args.no_overlays]
+    options = writer_options(args, write)
     selection = selection_from(args)
     tasks = plan(args.paths, recursive=args.recursive, selection=selection, out_dir=args.out_dir)
     model = ModelSpec(
@@ -105,8 +103,8 @@ def run(args: argparse.Namespace) -> None:
         model,
         tasks,
         args.out_dir,
-        write=[name for name in args.write if name != "overlay" or not args.no_overlays],
-        writer_options={"submission": {"format": args.format}},
+        write=write,
+        writer_options=options,
         executor=args.executor,
         workers=args.workers,
         batch_size=args.batch_size,

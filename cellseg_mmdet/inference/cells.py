@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
 from cellseg_mmdet.errors import DataError
+from cellseg_mmdet.export import label_map, to_geojson
+from cellseg_mmdet.export.geojson import ObjectType
+from cellseg_mmdet.export.label_maps import Overlaps
 from cellseg_mmdet.images import Image
 from cellseg_mmdet.images.image import RGB
 from cellseg_mmdet.masks import RoIMasks, Runs
@@ -148,14 +151,15 @@ class Cells:
         """Name of the class of each cell."""
         return [self.classes[label] for label in self.labels]
 
-    def label_map(self) -> np.ndarray:
+    def label_map(self, overlaps: Overlaps = "score") -> np.ndarray:
         """Paint a label map (H, W) int32: 0 is background, cell ``i`` is ``i + 1``.
 
         A pixel of several cells belongs to the one with the highest score, of equal ones to the first.
+
+        Args:
+            overlaps: another rule for such a pixel, see `cellseg_mmdet.export.label_map`.
         """
-        order = np.argsort(-self.scores, kind="stable")[::-1]  # the last one painted stays
-        numbers = np.concatenate([[0], order + 1]).astype(np.int32)
-        return numbers[self.masks[order].to_label_map()]
+        return label_map(self._prediction(), overlaps).view(np.int32)
 
     def crop(
         self, index: int, image: Image | np.ndarray | None = None, *, margin_px: int = 0
@@ -225,16 +229,7 @@ class Cells:
         if image is not None:
             self._check_size(image.pixels if isinstance(image, Image) else image)
             picture = image if isinstance(image, Image) else _as_image(image, self.name)
-        found = ImagePrediction(
-            self.name,
-            None,
-            *self.size_hw,
-            boxes=self.boxes.astype(np.float64),
-            scores=self.scores,
-            labels=self.labels,
-            masks=self.masks,
-        )
-        return measure_image(found, self.classes, picture, options=options)
+        return measure_image(self._prediction(), self.classes, picture, options=options)
 
     def to_dataframe(
         self, image: Image | np.ndarray | None = None, options: MeasureOptions | None = None
@@ -247,6 +242,43 @@ class Cells:
             UsageError: pandas is not installed: ``pip install "cellseg_mmdet[pandas]"``.
         """
         return self.measure(image, options).to_dataframe()
+
+    def to_geojson(
+        self,
+        *,
+        measurements: Mapping[str, np.ndarray] | None = None,
+        object_type: ObjectType = "detection",
+        simplify_px: float = 0,
+    ) -> dict[str, Any]:
+        """Return the outlines as a GeoJSON FeatureCollection that QuPath reads, see `cellseg_mmdet.export.to_geojson`.
+
+        Cell ``i`` has the number ``i + 1``, as in `label_map`.
+
+        Args:
+            measurements: name -> (N,) numbers.
+            object_type: what QuPath takes the cells for.
+            simplify_px: how far outlines may move, so that they have fewer points; 0 keeps every pixel.
+
+        Example:
+            >>> masks = Runs.from_label_map(np.array([[0, 1]]))
+            >>> cells = Cells(masks, np.array([0.9]), np.array([0]), ("cell",), "a")
+            >>> cells.to_geojson()["features"][0]["geometry"]["coordinates"]
+            [[[1, 1], [1, 0], [2, 0], [2, 1], [1, 1]]]
+        """
+        return to_geojson(
+            self._prediction(),
+            self.classes,
+            measurements=measurements,
+            object_type=object_type,
+            simplify_px=simplify_px,
+        )
+
+    def _prediction(self) -> ImagePrediction:
+        height, width = self.size_hw
+        boxes = self.masks.boxes.astype(np.float64)
+        return ImagePrediction(
+            self.name, None, height, width, boxes, self.scores, self.labels, self.masks
+        )
 
     def _check_size(self, pixels: np.ndarray) -> None:
         if tuple(np.shape(pixels)[:2]) != self.size_hw:

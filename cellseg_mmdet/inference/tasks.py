@@ -74,6 +74,7 @@ class Outcome:
         num_raw: instances before post-processing.
         left_out: type of a step of the post-processing -> instances that it left out.
         error: why it failed; '' if it did not.
+        tallies: name of an image writer -> numbers about this image, see `ImageWriter.tally`.
     """
 
     task: Task
@@ -84,6 +85,7 @@ class Outcome:
     num_raw: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
     error: str = ""
+    tallies: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def plan(
@@ -139,14 +141,17 @@ def image_writers(
 
 def write_image(
     writers: Mapping[str, ImageWriter], prediction: ImagePrediction, picture: Picture, out_dir: str
-) -> dict[str, tuple[str, ...]]:
-    """Write the files of an image and return them by writer, relative to the folder of the run."""
-    return {
-        name: tuple(
-            path.relative_to(out_dir).as_posix() for path in writer.write(prediction, picture)
-        )
-        for name, writer in writers.items()
-    }
+) -> tuple[dict[str, tuple[str, ...]], dict[str, dict[str, float]]]:
+    """Write the files of an image; return them by writer, relative to the folder of the run, and what was counted."""
+    files, tallies = {}, {}
+    for name, writer in writers.items():
+        writer.tally = {}
+        paths = writer.write(prediction, picture)
+        # What goes into the picture's own folder may lie anywhere.
+        files[name] = tuple(Path(os.path.relpath(path, out_dir)).as_posix() for path in paths)
+        if writer.tally:
+            tallies[name] = dict(writer.tally)
+    return files, tallies
 
 
 class Worker:
@@ -205,14 +210,16 @@ class Worker:
                 raise
             return
         for (task, picture), raw, final, tally in zip(batch, raws, finals, tallies, strict=True):
+            files, counted = write_image(self._writers, final, picture, self._job.out_dir)
             yield Outcome(
                 task,
                 final,
                 self.model.classes,
-                write_image(self._writers, final, picture, self._job.out_dir),
+                files,
                 self._warning(task, raw),
                 tally.num_raw,
                 dict(tally.left_out),
+                tallies=counted,
             )
 
     def _raw(self, pictures: Sequence[Picture]) -> list[ImagePrediction]:
