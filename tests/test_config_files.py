@@ -14,6 +14,7 @@ from cellseg_mmdet.config_files import (
     config_path,
     read_config,
     shipped_configs,
+    shipped_models,
 )
 from cellseg_mmdet.engine import load_config
 from cellseg_mmdet.errors import UsageError
@@ -95,6 +96,10 @@ def test_the_wheel_brings_its_configs(tmp_path: Path) -> None:
     """Built from what git would commit, installed in an empty environment, used far from the checkout."""
     source, wheels, venv = tmp_path / "source", tmp_path / "wheels", tmp_path / "venv"
     copy_sources(source)
+    model = source / "cellseg_mmdet/shipped/dots"
+    model.mkdir()
+    for name in ("config.json", "weights.safetensors", "card.json"):
+        (model / name).write_text("{}")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     run(*pip, "wheel", source, "--no-deps", "--no-build-isolation", "--wheel-dir", wheels)
     run(sys.executable, "-m", "venv", "--without-pip", venv)
@@ -107,12 +112,15 @@ def test_the_wheel_brings_its_configs(tmp_path: Path) -> None:
     script = f"""
 from pathlib import Path
 import cellseg_mmdet
-from cellseg_mmdet.config_files import config_path, shipped_configs
+from cellseg_mmdet.config_files import config_path, shipped_configs, shipped_models
 from cellseg_mmdet.engine import load_config
 assert Path(cellseg_mmdet.__file__).is_relative_to({str(venv)!r}), cellseg_mmdet.__file__
 assert config_path({NAME!r}).is_relative_to({str(venv)!r})
 assert (Path(cellseg_mmdet.__file__).parent / "py.typed").is_file()
 assert load_config("mine.py").fold == 7
+dots = shipped_models()["dots"]
+assert sorted(path.name for path in dots.iterdir()) == ["card.json", "config.json", "weights.safetensors"]
+assert set(shipped_models()) == {{"dots", *{sorted(shipped_models())!r}}}
 print(*(load_config(name).model.type for name in ({NAME!r}, "unet_cpu_dsb2018")), len(shipped_configs()))
 """
     words = run(python, "-c", script).split()
