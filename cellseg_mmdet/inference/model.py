@@ -13,31 +13,32 @@ from cellseg_mmdet.errors import ImageError
 from cellseg_mmdet.images import Image
 from cellseg_mmdet.inference.cells import Cells
 from cellseg_mmdet.inference.predictor import Predictor
+from cellseg_mmdet.shipped import model_files
 
 _CHANNELS = (1, 3, 4)
 
 
 def load_model(
     config: str | os.PathLike[str],
-    checkpoint: str | os.PathLike[str],
+    checkpoint: str | os.PathLike[str] | None = None,
     *,
     device: str | None = None,
     cfg_options: Mapping[str, Any] | None = None,
     trust_checkpoint: bool = False,
     tta: bool = False,
 ) -> Model:
-    """Load a trained model.
+    """Load a trained model: one that ships, ``load_model("nuclei")``, or that of a config and a checkpoint.
 
     Args:
-        config: config file, or the name of a shipped one.
-        checkpoint: checkpoint file or URL.
+        config: config file, the name of a shipped one, or of a model that ships.
+        checkpoint: checkpoint file or URL, or the name of a model that ships; left out where ``config`` is one.
         device: such as ``cpu`` or ``cuda:1``; by default the first accelerator there is.
         cfg_options: settings that override those of the config, by keys with dots.
         trust_checkpoint: allow the checkpoint to run code while it is loaded.
         tta: predict several views of each image and merge what is found.
 
     Raises:
-        UsageError: the config is missing or lacks something, or the device is not there.
+        UsageError: no such model ships, the config is missing or lacks something, or the device is not there.
         FileNotFoundError: there is no such checkpoint.
         CheckpointError: the checkpoint is refused, damaged, or of another model.
 
@@ -49,8 +50,7 @@ def load_model(
     """
     return Model(
         Predictor(
-            os.fspath(config),
-            os.fspath(checkpoint),
+            *model_files(config, checkpoint),
             device=device,
             cfg_options=cfg_options,
             trust_checkpoint=trust_checkpoint,
