@@ -20,7 +20,7 @@ from cellseg_mmdet.cli.arguments import (
 )
 from cellseg_mmdet.export import FORMATS, WRITERS
 from cellseg_mmdet.images import add_plane_arguments, selection_from
-from cellseg_mmdet.images.scale import add_scale_arguments, scale_from
+from cellseg_mmdet.images.scale import ScaleChoice, add_scale_arguments, scale_from
 
 if TYPE_CHECKING:
     from cellseg_mmdet.cli import CommandParser
@@ -96,6 +96,10 @@ def run(args: argparse.Namespace) -> None:
     from cellseg_mmdet.inference import ModelSpec, infer_images, plan
     from cellseg_mmdet.shipped import model_files
 
+    scale = scale_from(args)
+    if args.checkpoint is None and scale == ScaleChoice():
+        scale = ScaleChoice(diameter_px="auto")
+
     model_files(args.config, args.checkpoint)  # is there such a model?
     selection = selection_from(args)
     tasks = plan(args.paths, recursive=args.recursive, selection=selection, out_dir=args.out_dir)
@@ -119,6 +123,6 @@ def run(args: argparse.Namespace) -> None:
         on_error=args.on_error,
         resume=args.resume,
         selection=selection,
-        scale=scale_from(args),
+        scale=scale,
     )
     print(summary)

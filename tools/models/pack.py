@@ -97,6 +97,10 @@ def pack(
     weights = inference_weights(content, str(checkpoint))
     cfg = load_config(config)
     flat = inference_config(cfg)
+    if not (cfg.get("cell_scale") or {}).get("diameter_px"):
+        raise UsageError(
+            f"{config} has no cell_scale.diameter_px: a model that ships estimates the size of cells against it"
+        )
     classes = (content.get("meta") or {}).get("dataset_meta", {}).get("classes") or class_names(cfg)
     folder = Path(out_dir) / name
     with (
