@@ -223,7 +223,7 @@ class ModelCard:
             "",
             f"packed from a checkpoint with the SHA-256 `{training.checkpoint_sha256}`.",
             "",
-            *self._score_lines(),
+            *self.score_lines(),
             "**Where it fails**",
             "",
             *(f"- {sentence}" for sentence in self.fails),
@@ -240,7 +240,8 @@ class ModelCard:
                 ]
         return "\n".join(lines) + "\n"
 
-    def _score_lines(self) -> list[str]:
+    def score_lines(self) -> list[str]:
+        """Return the lines of the card that say the scores."""
         if self.scores is None:
             return ["**Scores**: not measured.", ""]
         rows = {

@@ -117,6 +117,22 @@ def test_model_files() -> None:
 
 
 @pytest.mark.usefixtures("shipped")
+def test_the_weights_of_a_model_that_ships_are_a_checkpoint_of_test_and_train(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from cellseg_mmdet.engine import commands
+
+    seen = []
+    monkeypatch.setattr(commands, "run_testing", seen.append)
+    monkeypatch.setattr(commands, "run_training", seen.append)
+    run(["test", "unet_cpu_dsb2018", "tiny"])
+    run(["train", "unet_cpu_dsb2018", "--cfg-options", "load_from=shipped://tiny"])
+    assert commands.testing_config(seen[0]).load_from == str(find_model("tiny").weights)
+    assert commands.training_config(seen[1]).load_from == "shipped://tiny"
+
+
+@pytest.mark.usefixtures("shipped")
+@pytest.mark.slow
 def test_a_model_that_ships_predicts_and_draws(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,6 +62,7 @@ def test_the_weights_are_those_of_the_checkpoint(
         assert torch.equal(value, stored.float()), key
 
 
+@pytest.mark.slow
 def test_the_packed_model_predicts_what_the_checkpoint_does(
     tiny: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
@@ -103,6 +104,7 @@ def test_what_json_cannot_write_is_named(tiny: tuple[Path, Path, Path]) -> None:
         inference_config(cfg)
 
 
+@pytest.mark.slow
 def test_scores_stay_with_their_weights(tiny: tuple[Path, Path, Path], tmp_path: Path) -> None:
     config, checkpoint, facts = tiny
     folder = pack(checkpoint, config, "tiny", facts=facts, half=True, out_dir=tmp_path)
