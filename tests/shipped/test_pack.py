@@ -82,10 +82,13 @@ def test_the_packed_model_predicts_what_the_checkpoint_does(
     assert torch.equal(*maps)
 
 
-def test_the_averaged_weights_are_taken_where_they_are(tmp_path: Path) -> None:
-    config, checkpoint, facts = write_tiny(tmp_path, ema_state_dict={"steps": torch.tensor(3)})
+def test_what_the_checkpoint_says_of_its_training_is_on_the_card(tmp_path: Path) -> None:
+    meta = {"iter": 90, "seed": 5}
+    average = {"steps": torch.tensor(3)}
+    config, checkpoint, facts = write_tiny(tmp_path, ema_state_dict=average, meta=meta)
     folder = pack(checkpoint, config, "tiny", facts=facts, out_dir=tmp_path / "out")
-    assert ModelCard.read(folder / "card.json").training.averaged
+    training = ModelCard.read(folder / "card.json").training
+    assert (training.averaged, training.iterations, training.seed) == (True, 90, 5)
 
 
 def test_the_config_is_whole_and_holds_nothing_of_training(packed: Path) -> None:

@@ -12,7 +12,8 @@ from mmdet.registry import MODELS
 from cellseg_mmdet.engine import load_config
 
 CONFIG = """\
-_base_ = "cellseg_mmdet::pixel/pixel_lite0_flow_common-size_cpu_dsb2018.py"
+_base_ = "cellseg_mmdet::pixel/pixel_lite0_flow_cpu_dsb2018.py"
+cell_scale = dict(diameter_px=25.0)
 model = dict(
     backbone=dict(out_indices=(0, 1)),
     decoder=dict(in_channels=[16, 24], strides=[2, 4], width=[8, 8]),
@@ -42,12 +43,12 @@ FACTS: dict[str, Any] = {
 
 
 def write_tiny(folder: Path, **content: Any) -> tuple[Path, Path, Path]:
-    """Write config, checkpoint and facts; ``content`` is put into the checkpoint beside the weights."""
+    """Write config, checkpoint and facts; ``content`` is put into the checkpoint beside the weights, or into ``meta``."""
     config, checkpoint, facts = folder / "tiny.py", folder / "tiny.pth", folder / "facts.json"
     config.write_text(CONFIG)
     facts.write_text(json.dumps(FACTS))
     torch.manual_seed(0)
     model = MODELS.build(load_config(config).model)
-    meta = {"dataset_meta": {"classes": ("nucleus",)}}
+    meta = {"dataset_meta": {"classes": ("nucleus",)}, **content.pop("meta", {})}
     torch.save({"state_dict": model.state_dict(), "meta": meta, **content}, checkpoint)
     return config, checkpoint, facts

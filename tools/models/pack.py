@@ -101,15 +101,16 @@ def pack(
         raise UsageError(
             f"{config} has no cell_scale.diameter_px: a model that ships estimates the size of cells against it"
         )
-    classes = (content.get("meta") or {}).get("dataset_meta", {}).get("classes") or class_names(cfg)
+    meta = content.get("meta") or {}
+    classes = (meta.get("dataset_meta") or {}).get("classes") or class_names(cfg)
     folder = Path(out_dir) / name
     with (
         atomic_write(folder / MODEL_CONFIG) as config_file,
         atomic_write(folder / MODEL_WEIGHTS) as weights_file,
     ):
         config_file.write_text(json.dumps(flat, indent=1) + "\n", encoding="utf-8")
-        meta = {"dataset_meta": {"classes": list(classes)}}
-        write_safetensors(weights_file, weights, meta, half=half)
+        about = {"dataset_meta": {"classes": list(classes)}}
+        write_safetensors(weights_file, weights, about, half=half)
         num_bytes = weights_file.stat().st_size
         if num_bytes > MAX_BYTES:
             raise UsageError(
@@ -132,6 +133,12 @@ def pack(
         training = {
             "averaged": "ema_state_dict" in content,
             "checkpoint_sha256": sha256_of(checkpoint),
+            # What mmengine notes; facts say it where a checkpoint does not.
+            **{
+                name: int(meta[key])
+                for name, key in (("iterations", "iter"), ("seed", "seed"))
+                if isinstance(meta.get(key), int)
+            },
         }
         card = _card(facts, computed, training)
         scores = _scores_of(folder / MODEL_CARD, card.weights.sha256)
