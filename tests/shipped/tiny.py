@@ -43,7 +43,7 @@ FACTS: dict[str, Any] = {
 
 
 def write_tiny(folder: Path, **content: Any) -> tuple[Path, Path, Path]:
-    """Write config, checkpoint and facts; ``content`` is put into the checkpoint beside the weights, or into ``meta``."""
+    """Write config, checkpoint and facts; ``content`` is put into the checkpoint, or its ``meta``."""
     config, checkpoint, facts = folder / "tiny.py", folder / "tiny.pth", folder / "facts.json"
     config.write_text(CONFIG)
     facts.write_text(json.dumps(FACTS))
