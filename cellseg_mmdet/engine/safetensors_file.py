@@ -101,7 +101,8 @@ def write_safetensors(
 
 
 def _as_used(value: torch.Tensor) -> torch.Tensor:
-    return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
+    # Also of 8 bits: most of torch cannot calculate with them.
+    return value.float() if value.is_floating_point() and value.element_size() < 4 else value
 
 
 def _meta_of(content: bytes) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 
 from cellseg_mmdet import config_files
 from cellseg_mmdet.cli import build_parser, run
+from cellseg_mmdet.config_files import as_base, config_path, read_config
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.shipped import ModelCard, find_model, list_models, model_files
 from tests.shipped.conftest import packed, shipped  # noqa: F401
@@ -114,6 +115,19 @@ def test_model_files() -> None:
         model_files("my.py")
     with pytest.raises(UsageError, match=r"'unet_cpu_dsb2018' ships; there are tiny.* With a con"):
         model_files("unet_cpu_dsb2018")
+
+
+@pytest.mark.usefixtures("shipped")
+def test_its_config_is_one_by_its_name(tmp_path: Path) -> None:
+    assert config_path("tiny") == find_model("tiny").config
+    leaf = tmp_path / "tuned.py"
+    leaf.write_text(f'_base_ = "{as_base("tiny", tmp_path)}"\npostprocess = []\n')
+    cfg = read_config(leaf)
+    assert cfg.postprocess == [] and cfg.model.type == "PixelDetector"
+    with pytest.raises(
+        UsageError, match=r"no shipped config or model has this name. Similar: tiny"
+    ):
+        config_path("tinny")
 
 
 @pytest.mark.usefixtures("shipped")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.runner import CheckpointLoader
@@ -74,6 +76,24 @@ def test_a_file_that_is_cut_off(path: Path, keep: int) -> None:
         CheckpointError, match=r"a\.safetensors \(\d+ bytes\) cannot be read as safet"
     ):
         read_checkpoint(path)
+
+
+def test_damage_anywhere_is_told_or_of_numbers_alone(path: Path) -> None:
+    content, random = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(content)
+        for place in random.integers(0, len(content), 3):
+            damaged[place] = random.integers(256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(CheckpointError):
+            read_checkpoint(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn], ids=str)
+def test_other_short_numbers_become_float32(dtype: torch.dtype, tmp_path: Path) -> None:
+    save_file({"a": torch.ones(3).to(dtype)}, tmp_path / "a.safetensors")
+    found = read_checkpoint(tmp_path / "a.safetensors")["state_dict"]["a"]
+    assert found.dtype == torch.float32 and torch.equal(found, torch.ones(3))
 
 
 def test_a_file_of_others_and_of_another_name(tmp_path: Path) -> None:
