@@ -76,7 +76,9 @@ def _run(args: argparse.Namespace) -> None:
     trained_px = float((predictor.cell_scale or {})["diameter_px"])
     if not args.looks.is_file():
         chosen = spread(read_annotations(args.ann), args.number)
-        looked = progress_bar(looked_at(predictor, chosen, args.images), total=len(chosen))
+        looked = progress_bar(
+            looked_at(predictor, chosen, args.images), total=len(chosen), description="looking"
+        )
         with atomic_write(args.looks) as temporary:
             temporary.write_text(json.dumps([_kept(one) for one in looked]), encoding="utf-8")
     images = [_restored(entry) for entry in load_json(args.looks)]
