@@ -46,6 +46,7 @@ ROOMS = {
         "mmcv's operators without a compiler; imports nothing else of the package", needs_torch=True
     ),
     "doctor": Room("one module: what is installed, and whether it works", _rooms("ops")),
+    "shipped": Room("trained models that come with the package, a folder each, and their cards"),
     "structures": Room(
         "the types that everybody hands on: records, predictions, and the layout of their dumps",
         _rooms("masks"),
@@ -110,12 +111,12 @@ ROOMS = {
     ),
     "engine": Room(
         "configs, checkpoints, processes; the metric and the dump that mmdet's loops call",
-        _rooms("masks structures annotations postprocess evaluation ops"),
+        _rooms("masks structures annotations postprocess evaluation ops shipped"),
         needs_torch=True,
     ),
     "inference": Room(
         "predictor and runners: what needs a trained model",
-        _rooms(f"{_JUDGED} {_PAGES} datasets models engine ops fusion"),
+        _rooms(f"{_JUDGED} {_PAGES} datasets models engine ops fusion shipped"),
         needs_torch=True,
     ),
     "demo": Room(
@@ -126,6 +127,7 @@ ROOMS = {
         "the console command `cellseg`: argument parsers, one file a command; loads torch when a command runs",
         _rooms(
             f"{_JUDGED} {_PAGES} synthetic fusion tuning datasets models engine inference ops demo doctor"
+            " shipped"
         ),
     ),
 }

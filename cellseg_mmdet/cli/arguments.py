@@ -5,12 +5,22 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from cellseg_mmdet.choices import LAUNCHERS, SPLITS
+from cellseg_mmdet.config_files import is_model_name
 from cellseg_mmdet.processes import end_with_parent
 
+if TYPE_CHECKING:
+    from cellseg_mmdet.cli import CommandParser
+
 CONFIG_HELP = "config file, or the name of a shipped one"
+MODEL_HELP = (
+    "a model that ships, by its name (`cellseg models` lists them); or two arguments, CONFIG CHECKPOINT: config file, "
+    "or the name of a shipped one, and checkpoint file or URL"
+)
+_CHECKPOINTS = (".pth", ".pt", ".safetensors")
 
 
 class ConfigOptions(argparse.Action):
@@ -37,7 +47,39 @@ class ConfigOptions(argparse.Action):
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add CONFIG and CHECKPOINT."""
     parser.add_argument("config", metavar="CONFIG", help=CONFIG_HELP)
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint file or URL")
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="checkpoint file or URL, or the name of a model that ships",
+    )
+
+
+def add_model_and_images(parser: CommandParser, dest: str, metavar: str, about: str) -> None:
+    """Add MODEL, which may be CONFIG CHECKPOINT, and images after it.
+
+    ``config``, ``checkpoint`` (None for a model that ships) and ``dest``, a list, are what was given.
+    """
+    parser.add_argument("config", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument(dest, nargs="+", metavar=metavar, help=about)
+    parser.set_defaults(checkpoint=None)
+    parser.rest = dest
+    parser.finish = partial(_take_checkpoint, parser, dest, metavar)
+
+
+def _take_checkpoint(
+    parser: CommandParser, dest: str, metavar: str, args: argparse.Namespace
+) -> None:
+    """Take the checkpoint from the images, where one has to be, or is, before them."""
+    words = getattr(args, dest)
+    is_checkpoint = words[0].endswith(_CHECKPOINTS) or "://" in words[0]
+    # A name with one word behind it is meant for a model: if none of this name ships, that is told when it is loaded.
+    is_model = is_model_name(args.config) or (len(words) == 1 and not args.config.endswith(".py"))
+    if is_checkpoint or not is_model:
+        args.checkpoint = words.pop(0)
+    if not words:
+        parser.error(
+            f"after CONFIG and CHECKPOINT, {args.config} {args.checkpoint}, {metavar} is missing"
+        )
 
 
 def add_option_arguments(parser: argparse.ArgumentParser) -> None:

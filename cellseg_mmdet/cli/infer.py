@@ -1,5 +1,6 @@
 """Find cells in images: a submission, COCO results and overlays from a trained model.
 
+The model is one that ships, by its name, or a config and a checkpoint.
 Images are of any format that docs/images.md lists; their values become what the model was trained on as its config
 says. Of a stack the planes have to be selected. What is found goes through the config's `postprocess` list. After an
 interruption the same command goes on where it was.
@@ -8,12 +9,13 @@ interruption the same command goes on where it was.
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from cellseg_mmdet.cli.arguments import (
     WRITERS_HELP,
     add_config_arguments,
     add_device_argument,
-    add_model_arguments,
+    add_model_and_images,
     add_tta_argument,
     add_writer_arguments,
     positive,
@@ -21,9 +23,13 @@ from cellseg_mmdet.cli.arguments import (
 )
 from cellseg_mmdet.export import WRITERS
 from cellseg_mmdet.images import add_plane_arguments, selection_from
-from cellseg_mmdet.images.scale import add_scale_arguments, scale_from
+from cellseg_mmdet.images.scale import ScaleChoice, add_scale_arguments, scale_from
+
+if TYPE_CHECKING:
+    from cellseg_mmdet.cli import CommandParser
 
 EXAMPLES = """\
+  cellseg infer nuclei images/ --out-dir found
   cellseg infer my_config.py runs/first/epoch_20.pth image.tif --out-dir found
   cellseg infer my_config.py epoch_20.pth images/ --recursive --on-error skip --out-dir found
   cellseg infer my_config.py epoch_20.pth images/ --write coco dump --executor processes --out-dir found
@@ -32,10 +38,9 @@ EXAMPLES = """\
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     """Add the arguments of the command."""
-    add_model_arguments(parser)
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="image, or folder of images")
+    add_model_and_images(parser, "paths", "PATH", "image, or folder of images")
     parser.add_argument(
         "--out-dir", required=True, metavar="DIR", help="folder for what is written"
     )
@@ -86,9 +91,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Predict the images and write what was found."""
     from cellseg_mmdet.inference import ModelSpec, infer_images, plan
+    from cellseg_mmdet.shipped import model_files
 
     write = [name for name in args.write if name != "overlay" or not args.no_overlays]
     options = writer_options(args, write)
+    scale = scale_from(args)
+    if args.checkpoint is None and scale == ScaleChoice():
+        scale = ScaleChoice(diameter_px="auto")
+
+    model_files(args.config, args.checkpoint)  # is there such a model?
     selection = selection_from(args)
     tasks = plan(args.paths, recursive=args.recursive, selection=selection, out_dir=args.out_dir)
     model = ModelSpec(
@@ -111,6 +122,6 @@ def run(args: argparse.Namespace) -> None:
         on_error=args.on_error,
         resume=args.resume,
         selection=selection,
-        scale=scale_from(args),
+        scale=scale,
     )
     print(summary)

@@ -33,6 +33,7 @@ from cellseg_mmdet.engine.weights import CheckWeights
 from cellseg_mmdet.engine.whole_files import WholeRunner, naming
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.mask_pipelines import check_pipelines
+from cellseg_mmdet.shipped import model_files
 
 
 def run_training(args: Namespace) -> None:
@@ -86,7 +87,8 @@ def testing_config(args: Namespace) -> Config:
     """Return the config with everything in it that the arguments of ``cellseg test`` ask for."""
     cfg = _common_config(args)
     # What the config's own training started from or resumed does not matter here.
-    cfg.load_from, cfg.resume = args.checkpoint, False
+    _, cfg.load_from = model_files(args.config, args.checkpoint)
+    cfg.resume = False
     check_load_from(cfg)
     if args.soft_masks:
         if not args.out:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
@@ -66,6 +66,7 @@ class Cells:
         labels: (N,) int64, index into ``classes``.
         classes: class names of the model.
         name: of the image; '' where it has none.
+        scale: factor by which the image was resized for the network.
 
     Example:
         >>> masks = Runs.from_label_map(np.array([[1, 1, 0, 2], [1, 1, 0, 2]]))
@@ -87,6 +88,7 @@ class Cells:
     labels: np.ndarray
     classes: tuple[str, ...]
     name: str = ""
+    scale: float = 1.0
 
     @classmethod
     def from_prediction(cls, prediction: ImagePrediction, classes: Sequence[str]) -> Cells:
@@ -124,8 +126,8 @@ class Cells:
         if not isinstance(index, slice):
             index = np.asarray(index)
             index = index if index.size else index.astype(np.int64)
-        return Cells(
-            self.masks[index], self.scores[index], self.labels[index], self.classes, self.name
+        return replace(
+            self, masks=self.masks[index], scores=self.scores[index], labels=self.labels[index]
         )
 
     def __iter__(self) -> Iterator[Cell]:

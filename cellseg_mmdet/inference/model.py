@@ -4,40 +4,52 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from cellseg_mmdet.errors import ImageError
-from cellseg_mmdet.images import Image
+from cellseg_mmdet.images import Image, read_image
+from cellseg_mmdet.images.scale import ScaleChoice, resized_image, resized_prediction
 from cellseg_mmdet.inference.cells import Cells
 from cellseg_mmdet.inference.predictor import Predictor
+from cellseg_mmdet.inference.size_estimate import find_at_estimated_size
+from cellseg_mmdet.shipped import model_files
 
 _CHANNELS = (1, 3, 4)
+_AS_IT_IS = ScaleChoice()
 
 
 def load_model(
     config: str | os.PathLike[str],
-    checkpoint: str | os.PathLike[str],
+    checkpoint: str | os.PathLike[str] | None = None,
     *,
     device: str | None = None,
     cfg_options: Mapping[str, Any] | None = None,
     trust_checkpoint: bool = False,
     tta: bool = False,
+    diameter_px: float | Literal["auto"] | None = None,
+    pixel_size_um: float | Literal["file"] | None = None,
+    scale: float | None = None,
 ) -> Model:
-    """Load a trained model.
+    """Load a trained model: one that ships, ``load_model("nuclei")``, or that of a config and a checkpoint.
 
     Args:
-        config: config file, or the name of a shipped one.
-        checkpoint: checkpoint file or URL.
+        config: config file, the name of a shipped one, or of a model that ships.
+        checkpoint: checkpoint file or URL, or the name of a model that ships; left out where ``config`` is one.
         device: such as ``cpu`` or ``cuda:1``; by default the first accelerator there is.
         cfg_options: settings that override those of the config, by keys with dots.
         trust_checkpoint: allow the checkpoint to run code while it is loaded.
         tta: predict several views of each image and merge what is found.
+        diameter_px: median diameter of the cells in the images, or 'auto' to estimate it for each, which is the default
+            for a model that ships by its name alone.
+        pixel_size_um: of a pixel in micrometres, or 'file' for what each image says.
+        scale: factor by which images are resized; at most one of the last three is given, and a call may differ.
 
     Raises:
-        UsageError: the config is missing or lacks something, or the device is not there.
+        UsageError: no such model ships, the config is missing or lacks something, or the device is not there.
         FileNotFoundError: there is no such checkpoint.
         CheckpointError: the checkpoint is refused, damaged, or of another model.
 
@@ -47,15 +59,18 @@ def load_model(
         ...
         FileNotFoundError: checkpoint no_such_file.pth: there is no such file
     """
+    chosen = ScaleChoice(scale, pixel_size_um, diameter_px)
+    if checkpoint is None and chosen == ScaleChoice():
+        chosen = ScaleChoice(diameter_px="auto")
     return Model(
         Predictor(
-            os.fspath(config),
-            os.fspath(checkpoint),
+            *model_files(config, checkpoint),
             device=device,
             cfg_options=cfg_options,
             trust_checkpoint=trust_checkpoint,
             tta=tta,
-        )
+        ),
+        chosen,
     )
 
 
@@ -71,10 +86,12 @@ class Model:
     How stored values become what the network sees is the model's ``intensity``, the same as in training. Booleans are
     black and white. Channels first, (C, H, W), is refused.
 
-    What is found goes through the config's ``postprocess`` list, as in ``cellseg infer``.
+    What is found goes through the config's ``postprocess`` list, as in ``cellseg infer``. Where cells are of another
+    size than in training, images are resized for the network, and masks back.
 
     Args:
         predictor: the model; `load_model` makes both.
+        scale: size of the cells, unless a call says another; images are taken as they are by default.
 
     Attributes:
         predictor: see there for the config and mmdet's model.
@@ -97,8 +114,9 @@ class Model:
         Cells(2 cells in 2 x 4 pixels: 2 cell)
     """
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Predictor, scale: ScaleChoice = _AS_IT_IS) -> None:
         self.predictor = predictor
+        self.scale = scale
 
     def __repr__(self) -> str:
         return f"Model(classes={', '.join(self.classes)}; on {self.device})"
@@ -113,19 +131,48 @@ class Model:
         """Where the model computes."""
         return self.predictor.device
 
-    def __call__(self, image: Image | np.ndarray, *, name: str = "image") -> Cells:
+    def __call__(
+        self,
+        image: Image | np.ndarray,
+        *,
+        name: str = "image",
+        diameter_px: float | Literal["auto"] | None = None,
+        pixel_size_um: float | Literal["file"] | None = None,
+        scale: float | None = None,
+    ) -> Cells:
         """Find the cells of one image.
 
         Args:
             image: see the class.
             name: by which `Cells` and errors call it.
+            diameter_px: median diameter of the cells in the image, or 'auto' to estimate it.
+            pixel_size_um: of a pixel in micrometres, or 'file' for what the image says.
+            scale: factor by which the image is resized; 1 takes it as it is.
 
         Raises:
             ImageError: the array is no picture: it has other axes, no pixels, or holds no numbers.
+            UsageError: more than one size was given, or the config does not say that of the training.
         """
+        said = ScaleChoice(scale, pixel_size_um, diameter_px)
+        choice = self.scale if said == _AS_IT_IS else said
         picture = image if isinstance(image, Image) else _picture(image, name)
-        (raw,) = self.predictor.predict({f"{name}.image": picture})
-        return Cells.from_prediction(self.predictor.postprocess(raw), self.classes)
+        file_name = f"{name}.image"
+        if choice == _AS_IT_IS:
+            (raw,) = self.predictor.predict({file_name: picture})
+            return Cells.from_prediction(self.predictor.postprocess(raw), self.classes)
+        if not isinstance(picture, Image):
+            picture = read_image(picture, name=name)
+        cell_scale = self.predictor.cell_scale
+        if choice.is_automatic:
+            trained_px = choice.trained_px(cell_scale)
+            estimate = find_at_estimated_size(self.predictor, picture, file_name, trained_px)
+            found, factor = estimate.look.found.final, estimate.factor
+        else:
+            factors_yx = choice.factors_yx(cell_scale, picture.pixel_size_um)
+            (raw,) = self.predictor.predict({file_name: resized_image(picture, factors_yx)})
+            found, factor = self.predictor.postprocess(raw), float(np.sqrt(np.prod(factors_yx)))
+        final = resized_prediction(found, picture.size_hw)
+        return replace(Cells.from_prediction(final, self.classes), scale=factor)
 
 
 def _picture(image: np.ndarray, name: str) -> np.ndarray:

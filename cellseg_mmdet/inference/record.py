@@ -37,6 +37,7 @@ class Finished:
         warning: what a user should know of it.
         num_raw: instances before post-processing.
         left_out: type of a step of the post-processing -> instances that it left out.
+        size: as that of an `Outcome`.
         offset: of its prediction in the record.
         length: of its prediction in bytes.
         tallies: name of an image writer -> numbers about the image, see `ImageWriter.tally`.
@@ -47,6 +48,7 @@ class Finished:
     warning: str
     num_raw: int
     left_out: Mapping[str, int]
+    size: tuple[float | None, float] | None
     offset: int
     length: int
     tallies: Mapping[str, Mapping[str, float]]
@@ -127,6 +129,7 @@ class RunRecord:
             "num_raw": outcome.num_raw,
             "left_out": outcome.left_out,
             "tallies": outcome.tallies,
+            "size": outcome.size,
             "length": len(content),
             "crc32": zlib.crc32(content),
         }
@@ -270,12 +273,14 @@ def _files(head: Mapping[str, Any]) -> list[str]:
 
 def _entry(head: Mapping[str, Any], offset: int) -> Finished:
     files = {name: tuple(paths) for name, paths in head["files"].items()}
+    size = head.get("size")
     return Finished(
         head["num_cells"],
         files,
         head["warning"],
         head["num_raw"],
         head["left_out"],
+        None if size is None else (size[0], size[1]),
         offset,
         head["length"],
         head.get("tallies", {}),

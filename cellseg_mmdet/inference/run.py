@@ -18,6 +18,7 @@ from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.images.scale import ScaleChoice
 from cellseg_mmdet.inference.executors import EXECUTORS
 from cellseg_mmdet.inference.record import RunRecord
+from cellseg_mmdet.inference.size_estimate import sentence as size_sentence
 from cellseg_mmdet.inference.spec import ModelSource
 from cellseg_mmdet.inference.tasks import (
     Job,
@@ -63,6 +64,8 @@ class InferenceSummary:
         warnings: what a user should know of single images.
         tally: what the post-processing left out.
         written: files and folders, each with what it is.
+        sizes: of each image whose cells' size was estimated, their median diameter in pixels, None of too few cells,
+            and the factor by which it was resized for that.
     """
 
     num_images: int
@@ -72,11 +75,14 @@ class InferenceSummary:
     warnings: tuple[str, ...]
     tally: Tally
     written: Mapping[Path, str]
+    sizes: tuple[tuple[float | None, float], ...] = ()
 
     def __str__(self) -> str:
         lines = [f"{path}: {what}" for path, what in self.written.items()]
         if sentence := self.tally.sentence():
             lines.append(sentence)
+        if self.sizes:
+            lines.append(size_sentence(self.sizes))
         last = f"{_count(self.num_cells, 'cell')} in {_count(self.num_images, 'image')}"
         if self.num_resumed:
             last += f", {self.num_resumed} of them finished by an earlier run"
@@ -170,6 +176,7 @@ def infer_images(
         tuple(one.warning for one in kept if one.warning),
         tally,
         written,
+        tuple(one.size for one in kept if one.size is not None),
     )
 
 
@@ -235,6 +242,7 @@ def _complete(record: RunRecord, job: Job, tasks: Sequence[Task]) -> None:
                     kept.warning,
                     kept.num_raw,
                     kept.left_out,
+                    size=kept.size,
                     tallies={**kept_tallies, **tallies},
                 )
             )

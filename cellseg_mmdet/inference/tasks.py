@@ -16,8 +16,8 @@ from cellseg_mmdet.export import WRITERS, ImageWriter
 from cellseg_mmdet.images import ImageKey, PlaneSelection, find_images
 from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.images.scale import ScaleChoice, resized_image, resized_prediction
+from cellseg_mmdet.inference.size_estimate import FoundCells, find_at_estimated_size, found_cells
 from cellseg_mmdet.inference.spec import ImagePredictor, ModelSource
-from cellseg_mmdet.postprocess import Tally
 from cellseg_mmdet.structures import ImagePrediction
 from cellseg_mmdet.terminal import told_in_a_line
 
@@ -75,6 +75,8 @@ class Outcome:
         left_out: type of a step of the post-processing -> instances that it left out.
         error: why it failed; '' if it did not.
         tallies: name of an image writer -> numbers about this image, see `ImageWriter.tally`.
+        size: median diameter of its cells in pixels, None of too few cells, and the factor by which it was resized for
+            that; None if that was not estimated.
     """
 
     task: Task
@@ -86,6 +88,7 @@ class Outcome:
     left_out: Mapping[str, int] = field(default_factory=dict)
     error: str = ""
     tallies: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    size: tuple[float | None, float] | None = None
 
 
 def plan(
@@ -167,6 +170,9 @@ class Worker:
     def __init__(self, job: Job, device: str | None = None) -> None:
         self._job = job
         self.model: ImagePredictor = job.model.load(device)
+        self._trained_px: float | None = None
+        if job.scale.is_automatic:
+            self._trained_px = job.scale.trained_px(self.model.cell_scale)
         self._writers = image_writers(
             job.image_writers, job.writer_options, job.out_dir, self.model.classes
         )
@@ -195,10 +201,12 @@ class Worker:
             return
         try:
             raws = self._raw([picture for _, picture in batch])
-            tallies = [Tally() for _ in batch]
+            found = [
+                self._found(picture, raw) for (_, picture), raw in zip(batch, raws, strict=True)
+            ]
             finals = [
-                self._final(task, picture, raw, tally)
-                for (task, picture), raw, tally in zip(batch, raws, tallies, strict=True)
+                self._final(task, picture, cells.final)
+                for (task, picture), (cells, _) in zip(batch, found, strict=True)
             ]
         except Exception as error:
             if len(batch) == 1:
@@ -209,16 +217,17 @@ class Worker:
             else:
                 raise
             return
-        for (task, picture), raw, final, tally in zip(batch, raws, finals, tallies, strict=True):
+        for (task, picture), (cells, size), final in zip(batch, found, finals, strict=True):
             files, counted = write_image(self._writers, final, picture, self._job.out_dir)
             yield Outcome(
                 task,
                 final,
                 self.model.classes,
                 files,
-                self._warning(task, raw),
-                tally.num_raw,
-                dict(tally.left_out),
+                self._warning(task, cells.raw),
+                cells.tally.num_raw,
+                dict(cells.tally.left_out),
+                size=size,
                 tallies=counted,
             )
 
@@ -233,13 +242,21 @@ class Worker:
         }
         return self.model.predict(seen)
 
-    def _final(
-        self, task: Task, picture: Picture, raw: ImagePrediction, tally: Tally
-    ) -> ImagePrediction:
+    def _found(
+        self, picture: Picture, raw: ImagePrediction
+    ) -> tuple[FoundCells, tuple[float | None, float] | None]:
+        """Return what is found, post-processed, at the scale that was asked for, or at the one that fits the cells."""
         # The numbers of the post-processing are those of the scale that the model was trained at.
-        final = resized_prediction(
-            tally.through(self.model.postprocess, raw), picture.image.size_hw
+        if self._trained_px is None:
+            return found_cells(self.model, raw), None
+        name = f"{picture.key.name}.image"
+        estimate = find_at_estimated_size(
+            self.model, picture.image, name, self._trained_px, first=raw
         )
+        return estimate.look.found, (estimate.diameter_px, estimate.factor)
+
+    def _final(self, task: Task, picture: Picture, found: ImagePrediction) -> ImagePrediction:
+        final = resized_prediction(found, picture.image.size_hw)
         return replace(final, img_id=task.img_id, img_path=task.key.path)
 
     def _warning(self, task: Task, raw: ImagePrediction) -> str:
