@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
+from cellseg_mmdet.annotations.faults import OnError
 from cellseg_mmdet.choices import LAUNCHERS, SPLITS
 from cellseg_mmdet.processes import end_with_parent
 
@@ -124,6 +125,16 @@ def add_tta_argument(parser: argparse.ArgumentParser) -> None:
         "--tta",
         action="store_true",
         help="test-time augmentation: predict several views of each image and merge what is found",
+    )
+
+
+def add_on_error_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--on-error`` to a command that reads cells of any kind (`evaluation.sources`)."""
+    parser.add_argument(
+        "--on-error",
+        choices=get_args(OnError),
+        default="stop",
+        help="skip: leave out annotations and COCO results that cannot be used, and say how many (default: stop)",
     )
 
 
