@@ -6,8 +6,9 @@ import argparse
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from cellseg_mmdet.annotations.faults import OnError
 from cellseg_mmdet.choices import LAUNCHERS, SPLITS
 from cellseg_mmdet.config_files import is_model_name
 from cellseg_mmdet.processes import end_with_parent
@@ -249,6 +250,16 @@ def from_zero(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text}: must be a number from 0 on")
     return value
+
+
+def add_on_error_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--on-error`` to a command that reads cells of any kind (`evaluation.sources`)."""
+    parser.add_argument(
+        "--on-error",
+        choices=get_args(OnError),
+        default="stop",
+        help="skip: leave out annotations and COCO results that cannot be used, and say how many (default: stop)",
+    )
 
 
 def positive(text: str) -> int:

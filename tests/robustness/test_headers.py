@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from cellseg_mmdet.converters.readers.label_images import load_label_image
+from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.images import ImageError, PlaneSelection, open_images, read_image
 
 PIXELS = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)
@@ -265,6 +267,32 @@ def test_an_imagej_stack_that_is_cut_off_is_no_picture(tmp_path: Path) -> None:
     path.write_bytes(content.getvalue()[: content.tell() // 2])
     with pytest.raises(ImageError, match="it is cut off"):
         read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        pytest.param(
+            lambda: tiff(np.stack([PIXELS] * 3), imagej=True), "holds 3 planes", id="stack"
+        ),
+        pytest.param(
+            lambda: imagej(images=7, slices=7),
+            "its ImageJ description says 7 planes",
+            id="cut stack",
+        ),
+        pytest.param(
+            lambda: chained_to(8), "its chain of page headers comes back to byte 8", id="loop"
+        ),
+        pytest.param(lambda: ome(z=10**9), "its OME-XML says 1000000000 planes", id="OME"),
+    ],
+)
+def test_label_images(content: Callable[[], bytes], told: str, tmp_path: Path) -> None:
+    data = content()
+    if told == "holds 3 planes":  # ImageJ's own stacks beyond 4 GB have one header for all planes
+        struct.pack_into("<I", data, next_header(data), 0)
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(DataError, match=rf"^{told}"):
+        load_label_image(tmp_path / "a.tif")
 
 
 def ome_zarr(path: Path, array: dict[str, Any], attributes: Any = None, chunk: bytes = b"") -> Path:
