@@ -200,6 +200,18 @@ def add_writer_arguments(parser: argparse.ArgumentParser) -> None:
         choices=OBJECT_TYPES,
         help="what QuPath takes the cells of GeoJSON for (default: detection)",
     )
+    group.add_argument(
+        "--measurements",
+        action="store_true",
+        help="measure the cells of GeoJSON, so that QuPath shows shapes and intensities; the images are read",
+    )
+    group.add_argument(
+        "--names",
+        help="what the columns of a table are called: cellseg, cellprofiler, qupath or imagej (default: cellseg)",
+    )
+    group.add_argument(
+        "--table-format", choices=("csv", "parquet"), help="of a table (default: csv)"
+    )
     if "ome-zarr" in WRITERS.names():
         group.add_argument(
             "--place",
@@ -217,10 +229,18 @@ def writer_options(args: argparse.Namespace, names: Sequence[str]) -> dict[str, 
     """
     from cellseg_mmdet.export import options_of
 
+    measure = None
+    if args.measurements:
+        from cellseg_mmdet.measure import QuPathMeasurements
+
+        measure = QuPathMeasurements()
     given = {
         "simplify_px": args.simplify,
         "overlaps": args.overlaps,
         "object_type": args.object_type,
+        "measure": measure,
+        "names": args.names,
+        "table_format": args.table_format,
         "place": args.place,
         "format": args.format if "submission" in names else None,
     }

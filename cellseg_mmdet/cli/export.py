@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from cellseg_mmdet.images.picture import Picture
     from cellseg_mmdet.structures import ImagePrediction
 
+# Writers that read the images.
+_NEEDY = {"overlay": "overlays need", "table": "a table needs"}
+
 EXAMPLES = """\
   cellseg export results/predictions.json --to geojson imagej --out-dir exported
   cellseg export val.pkl --config my_config.py --to label-tiff overlay --images images/ --out-dir exported
@@ -84,11 +87,13 @@ def run(args: argparse.Namespace) -> None:
     predictions = source.predictions(Context(sizes))
     classes = classes or source.classes or _numbered(predictions)
 
+    needed_by = next((what for name, what in _NEEDY.items() if name in names), "")
+    needed_by = needed_by or ("measurements need" if args.measurements else "")
     tally, num_cells = Tally(), 0
     with opened(writers, args.out_dir, classes):
         for raw in progress_bar(predictions, description="export"):
             found = raw if pipeline is None else tally.through(pipeline, raw)
-            picture = _picture(found, keys, selection, needed="overlay" in names)
+            picture = _picture(found, keys, selection, needed_by=needed_by)
             for writer in writers:
                 writer.add(found, picture)
             num_cells += len(found)
@@ -140,28 +145,29 @@ def _picture(
     keys: Mapping[str, ImageKey],
     selection: PlaneSelection,
     *,
-    needed: bool,
+    needed_by: str,
 ) -> Picture:
     """Return the picture that cells were found in, which need not be there.
 
     Raises:
-        UsageError: it is needed and not there.
+        UsageError: something needs it, as ``needed_by`` says, and it is not there.
         DataError: it is of another size.
     """
     from cellseg_mmdet.errors import DataError, UsageError
-    from cellseg_mmdet.images import ImageKey
+    from cellseg_mmdet.images import ImageKey, image_size_hw
     from cellseg_mmdet.images.picture import Picture
 
     key = keys.get(found.image_id)
     if key is None:
-        if needed and not (found.img_path and Path(found.img_path).exists()):
+        if needed_by and not (found.img_path and Path(found.img_path).exists()):
             raise UsageError(
-                f"overlays need the image of {found.image_id!r}: --images must name it, or its folder"
+                f"{needed_by} the image of {found.image_id!r}: --images must name it, or its folder"
             )
         key = ImageKey(found.img_path or found.image_id, name=found.image_id)
     picture = Picture(key, selection)
-    if needed and picture.image.size_hw != (found.height, found.width):
-        height, width = picture.image.size_hw
+    size_hw = image_size_hw(key, selection) if needed_by else (found.height, found.width)
+    if size_hw != (found.height, found.width):
+        height, width = size_hw
         raise DataError(
             f"{key}: {height} x {width} pixels, and the cells of {found.image_id!r} are of an image of "
             f"{found.height} x {found.width}"

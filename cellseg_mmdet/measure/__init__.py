@@ -3,6 +3,7 @@
 from cellseg_mmdet.measure.intensity import Ring, intensities_of
 from cellseg_mmdet.measure.names import NAMES, Names, renamed
 from cellseg_mmdet.measure.neighbours import neighbours_of
+from cellseg_mmdet.measure.qupath import QuPathMeasurements
 from cellseg_mmdet.measure.shape import shapes_of
 from cellseg_mmdet.measure.table import (
     Measurements,
@@ -17,6 +18,7 @@ __all__ = [
     "MeasureOptions",
     "Measurements",
     "Names",
+    "QuPathMeasurements",
     "Ring",
     "TableFile",
     "check_table_path",
