@@ -61,10 +61,12 @@ class NpzWriter(LabelWriter):
             arrays["pixel_size_um"] = np.array(picture.pixel_size_um)
         with (
             atomic_write(path) as temporary,
-            zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive,
+            zipfile.ZipFile(temporary, "w") as archive,
         ):
             for name, array in arrays.items():
                 # As numpy.savez_compressed does, which notes no time either.
-                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
+                entry = zipfile.ZipInfo(f"{name}.npy")
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                with archive.open(entry, "w", force_zip64=True) as file:
                     np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
         return [path]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,7 @@ def test_archives_hold_all_of_a_prediction(tmp_path: Path) -> None:
     write("npz", tmp_path, found)
     with np.load(tmp_path / "npz/a.npz", allow_pickle=False) as content:
         arrays = dict(content)
+        assert all(entry.compress_type == zipfile.ZIP_DEFLATED for entry in content.zip.infolist())
     np.testing.assert_array_equal(arrays["labels"], painted())
     assert arrays["cell_ids"].tolist() == [1, 2, 3, 4, 5]
     assert arrays["scores"].tolist() == found.scores.tolist()
