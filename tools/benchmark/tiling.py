@@ -58,7 +58,7 @@ class Measured:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1024, 2048, 4096, 8192])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[1024, 2048, 4096, 8192])
     parser.add_argument("--tile", type=int, default=1024, help="side of the tiles")
     parser.add_argument("--whole-up-to", type=int, default=4096, help="largest size without tiles")
     args = parser.parse_args()
