@@ -109,6 +109,11 @@ ROOMS = {
         _rooms("masks structures pixel_codes fusion ops"),
         needs_torch=True,
     ),
+    "tiling": Room(
+        "pictures cut into tiles: covers, receptive fields, and merging with the result of the whole",
+        _rooms("masks structures images pixel_codes fusion ops postprocess models"),
+        needs_torch=True,
+    ),
     "engine": Room(
         "configs, checkpoints, processes; the metric and the dump that mmdet's loops call",
         _rooms("masks structures annotations postprocess evaluation ops shipped"),
@@ -116,7 +121,7 @@ ROOMS = {
     ),
     "inference": Room(
         "predictor and runners: what needs a trained model",
-        _rooms(f"{_JUDGED} {_PAGES} datasets models engine ops fusion shipped"),
+        _rooms(f"{_JUDGED} {_PAGES} datasets models tiling engine ops fusion shipped pixel_codes"),
         needs_torch=True,
     ),
     "demo": Room(
@@ -126,7 +131,7 @@ ROOMS = {
     "cli": Room(
         "the console command `cellseg`: argument parsers, one file a command; loads torch when a command runs",
         _rooms(
-            f"{_JUDGED} {_PAGES} synthetic fusion tuning datasets models engine inference ops demo doctor"
+            f"{_JUDGED} {_PAGES} synthetic fusion tuning datasets models tiling engine inference ops demo doctor"
             " shipped"
         ),
     ),

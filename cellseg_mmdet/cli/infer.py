@@ -24,6 +24,7 @@ from cellseg_mmdet.cli.arguments import (
 from cellseg_mmdet.export import WRITERS
 from cellseg_mmdet.images import add_plane_arguments, selection_from
 from cellseg_mmdet.images.scale import ScaleChoice, add_scale_arguments, scale_from
+from cellseg_mmdet.images.tile_choice import add_tile_arguments, tile_choice_from
 
 if TYPE_CHECKING:
     from cellseg_mmdet.cli import CommandParser
@@ -35,6 +36,7 @@ EXAMPLES = """\
   cellseg infer my_config.py epoch_20.pth images/ --write coco dump --executor processes --out-dir found
   cellseg infer my_config.py epoch_20.pth slide.ome.tif --write geojson label-tiff --simplify 1 --out-dir found
   cellseg infer my_config.py epoch_20.pth stack.tif --channel 0 --z max --out-dir found
+  cellseg infer my_config.py epoch_20.pth slide.ome.tif --memory 3 --write coco --out-dir found
 """
 
 
@@ -85,6 +87,7 @@ def add_arguments(parser: CommandParser) -> None:
     add_writer_arguments(parser)
     add_plane_arguments(parser)
     add_scale_arguments(parser)
+    add_tile_arguments(parser)
     add_config_arguments(parser)
 
 
@@ -123,5 +126,6 @@ def run(args: argparse.Namespace) -> None:
         resume=args.resume,
         selection=selection,
         scale=scale,
+        tile=tile_choice_from(args),
     )
     print(summary)

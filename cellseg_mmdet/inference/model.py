@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from cellseg_mmdet.errors import ImageError
-from cellseg_mmdet.images import Image, read_image
+from cellseg_mmdet.images import Image, ImageSource, read_image
 from cellseg_mmdet.images.scale import ScaleChoice, resized_image, resized_prediction
+from cellseg_mmdet.images.tile_choice import TileChoice
 from cellseg_mmdet.inference.cells import Cells
 from cellseg_mmdet.inference.predictor import Predictor
 from cellseg_mmdet.inference.size_estimate import find_at_estimated_size
+from cellseg_mmdet.inference.tiled import TiledPredictor
 from cellseg_mmdet.shipped import model_files
+from cellseg_mmdet.structures import ImagePrediction
 
 _CHANNELS = (1, 3, 4)
 _AS_IT_IS = ScaleChoice()
@@ -117,6 +121,7 @@ class Model:
     def __init__(self, predictor: Predictor, scale: ScaleChoice = _AS_IT_IS) -> None:
         self.predictor = predictor
         self.scale = scale
+        self._tiled: dict[TileChoice, TiledPredictor] = {}
 
     def __repr__(self) -> str:
         return f"Model(classes={', '.join(self.classes)}; on {self.device})"
@@ -133,46 +138,86 @@ class Model:
 
     def __call__(
         self,
-        image: Image | np.ndarray,
+        image: Image | ImageSource | np.ndarray,
         *,
         name: str = "image",
         diameter_px: float | Literal["auto"] | None = None,
         pixel_size_um: float | Literal["file"] | None = None,
         scale: float | None = None,
+        tile: int | Literal["auto", "off"] = "auto",
+        memory_gb: float | None = None,
     ) -> Cells:
         """Find the cells of one image.
 
         Args:
-            image: see the class.
+            image: see the class; or what `open_image` returns, which is read by window where tiles are cut.
             name: by which `Cells` and errors call it.
             diameter_px: median diameter of the cells in the image, or 'auto' to estimate it.
             pixel_size_um: of a pixel in micrometres, or 'file' for what the image says.
             scale: factor by which the image is resized; 1 takes it as it is.
+            tile: 'auto' cuts pictures that would not fit the memory into tiles; or the side of the tiles; or 'off'.
+            memory_gb: what a picture may take, in 10^9 bytes; by default half of what is free on the device.
 
         Raises:
             ImageError: the array is no picture: it has other axes, no pixels, or holds no numbers.
             UsageError: more than one size was given, or the config does not say that of the training.
+            ConfigError: ``tile`` or ``memory_gb`` is out of its range.
         """
         said = ScaleChoice(scale, pixel_size_um, diameter_px)
         choice = self.scale if said == _AS_IT_IS else said
-        picture = image if isinstance(image, Image) else _picture(image, name)
-        file_name = f"{name}.image"
-        if choice == _AS_IT_IS:
-            (raw,) = self.predictor.predict({file_name: picture})
-            return Cells.from_prediction(self.predictor.postprocess(raw), self.classes)
-        if not isinstance(picture, Image):
+        picture = image if isinstance(image, Image | ImageSource) else _picture(image, name)
+        if choice != _AS_IT_IS and isinstance(picture, np.ndarray):
             picture = read_image(picture, name=name)
+        size_hw = picture.shape[:2] if isinstance(picture, np.ndarray) else picture.size_hw
+        tiled = self._tiles(TileChoice(tile, memory_gb))
+        predict = partial(self._predict, picture, size_hw, f"{name}.image", tiled)
+        if isinstance(picture, np.ndarray):
+            final = self.predictor.postprocess(predict((1.0, 1.0)))
+            return Cells.from_prediction(final, self.classes)
         cell_scale = self.predictor.cell_scale
         if choice.is_automatic:
-            trained_px = choice.trained_px(cell_scale)
-            estimate = find_at_estimated_size(self.predictor, picture, file_name, trained_px)
+            is_tiled = tiled is not None and tiled.applies(size_hw)
+            estimate = find_at_estimated_size(
+                self.predictor,
+                size_hw,
+                predict,
+                choice.trained_px(cell_scale),
+                window=picture.part if is_tiled else None,
+            )
             found, factor = estimate.look.found.final, estimate.factor
         else:
             factors_yx = choice.factors_yx(cell_scale, picture.pixel_size_um)
-            (raw,) = self.predictor.predict({file_name: resized_image(picture, factors_yx)})
-            found, factor = self.predictor.postprocess(raw), float(np.sqrt(np.prod(factors_yx)))
-        final = resized_prediction(found, picture.size_hw)
+            found = self.predictor.postprocess(predict(factors_yx))
+            factor = float(np.sqrt(np.prod(factors_yx)))
+        final = resized_prediction(found, size_hw)
         return replace(Cells.from_prediction(final, self.classes), scale=factor)
+
+    def _tiles(self, choice: TileChoice) -> TiledPredictor | None:
+        if not hasattr(self.predictor, "tiled"):  # a stand-in
+            return None
+        if choice not in self._tiled:
+            self._tiled = {choice: self.predictor.tiled(choice)}
+        return self._tiled[choice]
+
+    def _predict(
+        self,
+        picture: Image | ImageSource | np.ndarray,
+        size_hw: tuple[int, int],
+        file_name: str,
+        tiled: TiledPredictor | None,
+        factors_yx: tuple[float, float],
+    ) -> ImagePrediction:
+        """Return the raw prediction of a picture resized by factors, in tiles where it would be too large."""
+        if tiled is not None and tiled.applies(size_hw, factors_yx):
+            if isinstance(picture, np.ndarray):
+                picture = read_image(picture, name=file_name)
+            return tiled.predict(picture, file_name, factors_yx)
+        if isinstance(picture, ImageSource):
+            picture = picture.read()
+        if isinstance(picture, Image):
+            picture = resized_image(picture, factors_yx)
+        (raw,) = self.predictor.predict({file_name: picture})
+        return raw
 
 
 def _picture(image: np.ndarray, name: str) -> np.ndarray:

@@ -37,6 +37,7 @@ class SizeRules:
         min_cells: fewer cells say nothing about their size.
         refinements: looks after the coarse ones, at most.
         max_pixels: of an enlarged picture that is looked at without knowing the size of its cells.
+        window_px: side of the part of a picture in tiles at which more than one look is taken.
     """
 
     near: tuple[float, float] = (0.6, 1.6)
@@ -47,6 +48,7 @@ class SizeRules:
     min_cells: int = 4
     refinements: int = 2
     max_pixels: int = 8_000_000
+    window_px: int = 2048
 
 
 RULES = SizeRules()
@@ -132,10 +134,8 @@ def estimate_size(
     num_pixels = size_hw[0] * size_hw[1]
     best = first = look(1.0)
     num_looks = 1
-    diameter_px = first.median_px(rules.min_cells)
-    is_near = diameter_px is not None and _within(diameter_px / trained_px, rules.near)
-    if is_near and np.median(first.scores) >= rules.sure:
-        return SizeEstimate(first, diameter_px, num_looks)
+    if _is_enough(first, trained_px, rules):
+        return SizeEstimate(first, first.median_px(rules.min_cells), num_looks)
     for factor in rules.coarse:
         if factor > 1:
             seen_px = best.median_px(rules.min_cells)
@@ -158,6 +158,14 @@ def estimate_size(
     diameter_px = best.median_px(rules.min_cells)
     # A few things that are seen at another scale alone are no reason to resize a picture.
     return SizeEstimate(first if diameter_px is None else best, diameter_px, num_looks)
+
+
+def _is_enough(first: Look[Found], trained_px: float, rules: SizeRules) -> bool:
+    """Tell whether the first look shows enough cells of the size of the training, and surely."""
+    diameter_px = first.median_px(rules.min_cells)
+    if diameter_px is None or not _within(diameter_px / trained_px, rules.near):
+        return False
+    return float(np.median(first.scores)) >= rules.sure
 
 
 def _better(
@@ -195,37 +203,75 @@ def found_cells(model: ImagePredictor, raw: ImagePrediction) -> FoundCells:
 
 def find_at_estimated_size(
     model: ImagePredictor,
-    image: Image,
-    name: str,
+    size_hw: tuple[int, int],
+    predict: Callable[[tuple[float, float]], ImagePrediction],
     trained_px: float,
     *,
     first: ImagePrediction | None = None,
+    window: Callable[[int, int, int, int], Image] | None = None,
     rules: SizeRules = RULES,
 ) -> SizeEstimate[FoundCells]:
     """Predict a picture at the scale that fits its cells.
 
     Args:
-        model: predicts.
-        image: the picture.
-        name: of the picture, with a suffix, as `ImagePredictor.predict` takes it.
+        model: predicts, and post-processes.
+        size_hw: height and width of the picture.
+        predict: returns the raw prediction of the picture resized by factors for height and width.
         trained_px: median diameter of the cells that the model was trained on.
         first: the raw prediction of the picture as it is, if it is there already.
+        window: reads a part (y, x, height, width) of a picture that is too large for several looks: they are taken at
+            the part with most cells, and one more at the whole.
         rules: of `estimate_size`.
     """
 
     def look(factor: float) -> Look[FoundCells]:
-        if factor == 1.0 and first is not None:
-            raw = first
-        else:
-            (raw,) = model.predict({name: resized_image(image, (factor, factor))})
-        found = found_cells(model, raw)
-        # What was resized has whole pixels, and so a factor that differs a little from the one asked for.
-        area = raw.height * raw.width / (image.size_hw[0] * image.size_hw[1])
-        areas = found.final.masks.areas
-        diameters_px = np.sqrt(areas[areas > 0] * (4 / np.pi) / area)
-        return Look(factor, diameters_px, found.final.scores[areas > 0], found)
+        raw = first if factor == 1.0 and first is not None else predict((factor, factor))
+        return _look(model, raw, factor, size_hw)
 
-    return estimate_size(look, trained_px, image.size_hw, rules)
+    if window is None:
+        return estimate_size(look, trained_px, size_hw, rules)
+    whole = look(1.0)
+    if _is_enough(whole, trained_px, rules):
+        return SizeEstimate(whole, whole.median_px(rules.min_cells), 1)
+    part = window(*_busiest_window(whole.found.final, rules.window_px))
+
+    def look_at_part(factor: float) -> Look[FoundCells]:
+        (raw,) = model.predict({"part.image": resized_image(part, (factor, factor))})
+        return _look(model, raw, factor, part.size_hw)
+
+    estimate = estimate_size(look_at_part, trained_px, part.size_hw, rules)
+    best = whole if estimate.factor == 1.0 else look(estimate.factor)
+    return SizeEstimate(best, estimate.diameter_px, 1 + estimate.num_looks + (best is not whole))
+
+
+def _look(
+    model: ImagePredictor, raw: ImagePrediction, factor: float, size_hw: tuple[int, int]
+) -> Look[FoundCells]:
+    found = found_cells(model, raw)
+    # What was resized has whole pixels, and so a factor that differs a little from the one asked for.
+    area = raw.height * raw.width / (size_hw[0] * size_hw[1])
+    areas = found.final.masks.areas
+    diameters_px = np.sqrt(areas[areas > 0] * (4 / np.pi) / area)
+    return Look(factor, diameters_px, found.final.scores[areas > 0], found)
+
+
+def _busiest_window(found: ImagePrediction, side: int) -> tuple[int, int, int, int]:
+    """Return (y, x, height, width) of the window with most cells by area; without cells, the one in the middle."""
+    height, width = min(side, found.height), min(side, found.width)
+    ys = np.unique(
+        np.linspace(0, found.height - height, 1 + 2 * (found.height // height)).astype(int)
+    )
+    xs = np.unique(np.linspace(0, found.width - width, 1 + 2 * (found.width // width)).astype(int))
+    middles = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
+    best, most = ((found.height - height) // 2, (found.width - width) // 2), 0.0
+    for y in ys.tolist():
+        in_rows = (middles[:, 1] >= y) & (middles[:, 1] < y + height)
+        for x in xs.tolist():
+            inside = in_rows & (middles[:, 0] >= x) & (middles[:, 0] < x + width)
+            area = float(found.masks.areas[inside].sum())
+            if area > most:
+                best, most = (y, x), area
+    return (*best, height, width)
 
 
 def sentence(sizes: Sequence[tuple[float | None, float]]) -> str:

@@ -6,6 +6,7 @@ import gc
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from cellseg_mmdet.export import WRITERS, ImageWriter
 from cellseg_mmdet.images import ImageKey, PlaneSelection, find_images
 from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.images.scale import ScaleChoice, resized_image, resized_prediction
+from cellseg_mmdet.images.tile_choice import TileChoice
+from cellseg_mmdet.inference.predictor import Predictor
 from cellseg_mmdet.inference.size_estimate import FoundCells, find_at_estimated_size, found_cells
 from cellseg_mmdet.inference.spec import ImagePredictor, ModelSource
+from cellseg_mmdet.inference.tiled import TiledPredictor
 from cellseg_mmdet.structures import ImagePrediction
 from cellseg_mmdet.terminal import told_in_a_line
 
@@ -50,6 +54,7 @@ class Job:
         batch_size: images of one size that the model sees at once; results do not depend on it.
         selection: planes of stacks.
         scale: size of the cells, to which images are resized before they are predicted.
+        tile: whether large images are cut into tiles.
     """
 
     model: ModelSource
@@ -59,6 +64,7 @@ class Job:
     batch_size: int = 1
     selection: PlaneSelection | None = None
     scale: ScaleChoice = field(default_factory=ScaleChoice)
+    tile: TileChoice = field(default_factory=TileChoice)
 
 
 @dataclass(frozen=True)
@@ -176,6 +182,9 @@ class Worker:
         self._writers = image_writers(
             job.image_writers, job.writer_options, job.out_dir, self.model.classes
         )
+        self._tiled: TiledPredictor | None = None
+        if isinstance(self.model, Predictor):
+            self._tiled = self.model.tiled(job.tile, job.out_dir)
 
     def __call__(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         """Yield the outcomes of tasks whose images are read one by one, and predicted in batches of one size."""
@@ -183,17 +192,22 @@ class Worker:
         for task in tasks:
             picture = Picture(task.key, self._job.selection)
             try:
-                shape = picture.image.pixels.shape
+                is_tiled = self._is_tiled(picture)
+                if not is_tiled:
+                    shape = picture.image.pixels.shape
             except Exception as error:
                 yield from self._predicted(batch)  # the order is kept
                 batch = []
                 yield Outcome(task, error=_failure(task, error))
                 continue
             # Padding an image to the size of another would change its predictions.
-            if batch and batch[0][1].image.pixels.shape != shape:
+            if batch and (is_tiled or batch[0][1].shape != shape):
                 yield from self._predicted(batch)
                 batch = []
             batch.append((task, picture))
+            if is_tiled:
+                yield from self._predicted(batch)
+                batch = []
         yield from self._predicted(batch)
 
     def _predicted(self, batch: Sequence[tuple[Task, Picture]]) -> Iterator[Outcome]:
@@ -231,16 +245,31 @@ class Worker:
                 tallies=counted,
             )
 
+    def _factors_yx(self, picture: Picture) -> tuple[float, float]:
+        return self._job.scale.factors_yx(self.model.cell_scale, picture.pixel_size_um)
+
+    def _is_tiled(self, picture: Picture) -> bool:
+        return self._tiled is not None and self._tiled.applies(
+            picture.size_hw, self._factors_yx(picture)
+        )
+
     def _raw(self, pictures: Sequence[Picture]) -> list[ImagePrediction]:
+        if self._is_tiled(pictures[0]):
+            (picture,) = pictures
+            return [self._predict(picture, self._factors_yx(picture))]
         seen = {
-            # A prediction is named by the stem.
-            f"{picture.key.name}.image": resized_image(
-                picture.image,
-                self._job.scale.factors_yx(self.model.cell_scale, picture.image.pixel_size_um),
-            )
+            _file_name(picture): resized_image(picture.image, self._factors_yx(picture))
             for picture in pictures
         }
         return self.model.predict(seen)
+
+    def _predict(self, picture: Picture, factors_yx: tuple[float, float]) -> ImagePrediction:
+        """Return the raw prediction of one picture resized by factors, in tiles where it would be too large."""
+        if self._tiled is not None and self._tiled.applies(picture.size_hw, factors_yx):
+            with picture.opened() as source:
+                return self._tiled.predict(source, _file_name(picture), factors_yx)
+        (raw,) = self.model.predict({_file_name(picture): resized_image(picture.image, factors_yx)})
+        return raw
 
     def _found(
         self, picture: Picture, raw: ImagePrediction
@@ -249,24 +278,34 @@ class Worker:
         # The numbers of the post-processing are those of the scale that the model was trained at.
         if self._trained_px is None:
             return found_cells(self.model, raw), None
-        name = f"{picture.key.name}.image"
         estimate = find_at_estimated_size(
-            self.model, picture.image, name, self._trained_px, first=raw
+            self.model,
+            picture.size_hw,
+            partial(self._predict, picture),
+            self._trained_px,
+            first=raw,
+            window=picture.part if self._is_tiled(picture) else None,
         )
         return estimate.look.found, (estimate.diameter_px, estimate.factor)
 
     def _final(self, task: Task, picture: Picture, found: ImagePrediction) -> ImagePrediction:
-        final = resized_prediction(found, picture.image.size_hw)
+        final = resized_prediction(found, picture.size_hw)
         return replace(final, img_id=task.img_id, img_path=task.key.path)
 
     def _warning(self, task: Task, raw: ImagePrediction) -> str:
+        notes = self._tiled.pop_notes() if self._tiled is not None else []
         if self.model.cap is None or len(raw) < self.model.cap[1]:
-            return ""
+            return "; ".join(f"{task.key}: {note}" for note in notes)
         setting, cap = self.model.cap
         return (
             f"{task.key}: {len(raw):,} cells before post-processing, as many as {setting} = {cap} allows; "
             "there may be more: set it higher with --cfg-options"
         )
+
+
+def _file_name(picture: Picture) -> str:
+    """Return the name of a picture for the model; a prediction is named by its stem."""
+    return f"{picture.key.name}.image"
 
 
 def _failure(task: Task, error: Exception, picture: Picture | None = None) -> str:
@@ -277,7 +316,7 @@ def _failure(task: Task, error: Exception, picture: Picture | None = None) -> st
             torch.cuda.empty_cache()
         size = ""
         if picture is not None:
-            size = " x ".join(str(side) for side in picture.image.size_hw) + " pixels: "
+            size = " x ".join(str(side) for side in picture.size_hw) + " pixels: "
         return f"{task.key}: {size}memory is full; give a smaller --scale or --batch-size, or more memory"
     told = told_in_a_line(error) if isinstance(error, CellsegError | OSError) else None
     if told is None:

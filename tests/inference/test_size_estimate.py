@@ -12,7 +12,7 @@ import pytest
 
 from cellseg_mmdet.errors import ConfigError, UsageError
 from cellseg_mmdet.images import Image, read_image
-from cellseg_mmdet.images.scale import ScaleChoice
+from cellseg_mmdet.images.scale import ScaleChoice, resized_image
 from cellseg_mmdet.inference import infer_images, plan
 from cellseg_mmdet.inference.model import Model
 from cellseg_mmdet.inference.size_estimate import (
@@ -99,9 +99,18 @@ class OfOneSize:
         )
 
 
-def estimate(picture: np.ndarray):
-    model = OfOneSize()
-    return find_at_estimated_size(model, read_image(picture), "a.png", TRAINED_PX), model
+def estimate(picture: np.ndarray, rules: SizeRules = RULES, *, in_tiles: bool = False):
+    model, image = OfOneSize(), read_image(picture)
+
+    def predict(factors_yx: tuple[float, float]) -> ImagePrediction:
+        (raw,) = model.predict({"a.png": resized_image(image, factors_yx)})
+        return raw
+
+    window = image.part if in_tiles else None
+    found = find_at_estimated_size(
+        model, image.size_hw, predict, TRAINED_PX, window=window, rules=rules
+    )
+    return found, model
 
 
 @pytest.mark.parametrize("diameter_px", [8, 12, 18, 25, 35, 50, 70, 100])
@@ -120,6 +129,24 @@ def test_discs_of_any_size_are_found_whole(diameter_px: int) -> None:
 def test_cells_of_the_trained_size_cost_one_look(diameter_px: int) -> None:
     result, model = estimate(discs(diameter_px))
     assert result.factor == 1.0 and model.sizes_hw == [(400, 400)]
+
+
+def test_a_picture_in_tiles_is_looked_at_whole_at_most_twice() -> None:
+    picture = np.zeros((900, 1200), np.uint8)
+    picture[400:, 700:] = discs(70, 500)  # the cells are in one corner
+    result, model = estimate(picture, SizeRules(window_px=500), in_tiles=True)
+    assert result.diameter_px == pytest.approx(70, rel=0.1)
+    assert [size for size in model.sizes_hw if size[0] > 500] == [(900, 1200)]
+    whole_hw = model.sizes_hw[-1]
+    assert whole_hw[1] / whole_hw[0] == pytest.approx(1200 / 900, rel=0.02)  # not a window
+    assert result.look.found.raw.height == whole_hw[0]
+    number = cv2.connectedComponents((picture > 100).astype(np.uint8))[0] - 1
+    assert len(result.look.found.final) == number
+
+
+def test_a_picture_in_tiles_with_cells_of_the_trained_size_is_looked_at_once() -> None:
+    result, model = estimate(discs(25), SizeRules(window_px=100), in_tiles=True)
+    assert (result.factor, model.sizes_hw) == (1.0, [(400, 400)])
 
 
 @pytest.mark.parametrize(
