@@ -90,7 +90,7 @@ def pickle_programs(rng: np.random.Generator, folder: Path) -> None:
 def dumps(rng: np.random.Generator, folder: Path) -> None:
     """Damaged dumps of predictions."""
     path = folder / "dump.pkl"
-    rle = {"size": [4, 6], "counts": b"06B"}
+    rle = {"size": [4, 6], "counts": [0, 6, 18]}
     instances = {
         "bboxes": torch.zeros(1, 4),
         "scores": torch.ones(1),
