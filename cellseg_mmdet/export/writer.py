@@ -112,7 +112,10 @@ class ImageWriter(Writer):
 
     @abstractmethod
     def write(self, prediction: ImagePrediction, picture: Picture) -> list[Path]:
-        """Write the files of an image, each whole or not at all, and return them."""
+        """Write the files of an image, each whole or not at all, and return them.
+
+        Their stems are the name of the image: by that a run knows its own files again.
+        """
 
     def add(self, prediction: ImagePrediction, picture: Picture) -> None:
         self.tally = {}

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -462,6 +463,10 @@ def test_every_writer_has_the_same_numbers_and_bytes_in_every_run(
         assert found == ids
         with np.load(tmp_path / f"one/npz/{name}.npz") as archive:
             assert archive["cell_ids"].tolist() == ids
+    # What was written but not noted yet when a run was killed is its own.
+    shutil.rmtree(tmp_path / "two/.cellseg-run")
+    infer_images(BrightPatches(), tasks, tmp_path / "two", write=WRITERS.names())
+    assert results_of(tmp_path / "one") == results_of(tmp_path / "two")
     # Folders among the results go as well when a run starts anew.
     infer_images(BrightPatches(), tasks, tmp_path / "one", write=["dump"], resume=False)
     assert set(results_of(tmp_path / "one")) == {"predictions.pkl"}
