@@ -124,13 +124,14 @@ def test_cells_of_the_trained_size_cost_one_look(diameter_px: int) -> None:
 
 def test_a_picture_in_tiles_is_looked_at_whole_at_most_twice() -> None:
     picture = np.zeros((900, 1200), np.uint8)
-    picture[400:, 700:] = discs(70, 500)  # the cells are in one corner
-    result, model = estimate(picture, SizeRules(window_px=500), in_tiles=True)
-    assert result.diameter_px == pytest.approx(70, rel=0.1)
-    assert [size for size in model.sizes_hw if size[0] > 500] == [(900, 1200)]
-    whole_hw = model.sizes_hw[-1]
-    assert whole_hw[1] / whole_hw[0] == pytest.approx(1200 / 900, rel=0.02)  # not a window
-    assert result.look.found.raw.height == whole_hw[0]
+    picture[600:, 900:] = discs(12, 300)  # the cells are in one corner
+    result, model = estimate(picture, SizeRules(window_px=300), in_tiles=True)
+    assert result.diameter_px == pytest.approx(12, rel=0.1)
+    first_hw, *parts_hw, last_hw = model.sizes_hw
+    assert first_hw == (900, 1200)
+    assert parts_hw[0] == (300, 300) and max(parts_hw) < (900, 900)
+    assert last_hw == pytest.approx((900 * result.factor, 1200 * result.factor), abs=1)
+    assert 0.7 < result.factor * 12 / TRAINED_PX < 1.5
     number = cv2.connectedComponents((picture > 100).astype(np.uint8))[0] - 1
     assert len(result.look.found.final) == number
 
