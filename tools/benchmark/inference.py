@@ -113,7 +113,7 @@ def measured(
     name, _, checkpoint = model.partition("=")
     is_peer = name in PEERS
     python = peers_python if is_peer else sys.executable
-    out = folder / name
+    out = folder / Path(name).name
     out.mkdir(exist_ok=True)
     job = {
         "kind": name if is_peer else "ours",
@@ -184,6 +184,7 @@ def score(out: Path, records: Sequence[ImageRecord]) -> float:
 def row(model: str, found: dict[str, Any] | str) -> str:
     """Return the line of the table."""
     name, _, checkpoint = model.partition("=")
+    name = Path(name).stem
     if isinstance(found, str):
         return f"| {name} | {found} | | | | | | |"
     further = found["images"][1:]

@@ -61,9 +61,36 @@ class Ours:
         true[0, : code.channels] = maps.new_tensor(targets)
         return true
 
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The probability of foreground of a pixel model, and the score of what is kept."""
+        return self._thresholds
+
+    @thresholds.setter
+    def thresholds(self, values: dict[str, float]) -> None:
+        from cellseg_mmdet.postprocess import build_pipeline
+
+        self._thresholds = values
+        if "mask_thr" in values and hasattr(self.detector, "code"):
+            self.detector.code.mask_thr = values["mask_thr"]
+        predictor = self.model.predictor
+        steps = [dict(step) for step in predictor.cfg.get("postprocess") or []]
+        for step in steps:
+            if step["type"] == "ScoreThreshold":
+                step["score_thr"] = values["score_thr"]
+        predictor.postprocess = build_pipeline(steps, predictor.classes)
+
     def predict(self, picture: np.ndarray) -> np.ndarray:
         """Return the label map of the cells."""
         return self.model(picture).label_map()
+
+
+# What is chosen from on another fold than the one that is scored.
+THRESHOLDS = [
+    {"mask_thr": mask_thr, "score_thr": score_thr}
+    for mask_thr in (0.5, 0.4, 0.6)
+    for score_thr in (0.5, 0.3)
+]
 
 
 def any_score(config: str, most: int) -> dict[str, Any]:
