@@ -190,6 +190,7 @@ class TiledDetector:
                     size_hw,
                     memory_bytes=memory_bytes,
                     device=self.model.data_preprocessor.device,
+                    dtype=part.dtype,
                 )
 
                 def write(core: Rect, outputs: list[Tensor], filled: WholeMaps = filled) -> None:

@@ -17,7 +17,7 @@ from cellseg_mmdet.tiling.cover import Rect
 
 
 class WholeMaps:
-    """One map (1, C, rows, columns) float32 a level, with a point every ``stride`` pixels of the picture.
+    """One map (1, C, rows, columns) a level, with a point every ``stride`` pixels of the picture.
 
     What is more than ``memory_bytes`` lies in a temporary file (in ``TMPDIR``), of which no more is in memory than
     was touched since `release`. It is a context manager: at its end the file is gone, and the maps with it.
@@ -28,6 +28,7 @@ class WholeMaps:
         size_hw: height and width of the picture in pixels, padding included.
         memory_bytes: that the maps may take in memory.
         device: where the network computes; maps of an accelerator stay in its memory.
+        dtype: of the network.
 
     Raises:
         UsageError: there is no room, neither in memory nor on the disk.
@@ -48,6 +49,7 @@ class WholeMaps:
         *,
         memory_bytes: int,
         device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.strides = tuple(strides)
         self.size_hw = size_hw
@@ -56,15 +58,15 @@ class WholeMaps:
             (1, count, whole.divided(stride).y1, whole.divided(stride).x1)
             for count, stride in zip(channels, strides, strict=True)
         ]
-        self.bytes = sum(4 * int(np.prod(shape)) for shape in shapes)
+        self.bytes = sum(dtype.itemsize * int(np.prod(shape)) for shape in shapes)
         self._files: list[np.memmap] = []
         device = torch.device(device)
         if device.type != "cpu":
-            self.levels = tuple(_on_device(shape, device, self.bytes) for shape in shapes)
+            self.levels = tuple(_on_device(shape, device, dtype, self.bytes) for shape in shapes)
         elif self.bytes <= memory_bytes:
-            self.levels = tuple(torch.zeros(shape) for shape in shapes)
+            self.levels = tuple(torch.zeros(shape, dtype=dtype) for shape in shapes)
         else:
-            self._files = _in_file(shapes, self.bytes)
+            self._files = _in_file(shapes, dtype, self.bytes)
             self.levels = tuple(torch.from_numpy(level) for level in self._files)
 
     @property
@@ -111,9 +113,11 @@ class WholeMaps:
                 level._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
-def _on_device(shape: tuple[int, ...], device: torch.device, total: int) -> Tensor:
+def _on_device(
+    shape: tuple[int, ...], device: torch.device, dtype: torch.dtype, total: int
+) -> Tensor:
     try:
-        return torch.zeros(shape, device=device)
+        return torch.zeros(shape, dtype=dtype, device=device)
     except torch.OutOfMemoryError:
         raise UsageError(
             f"the feature maps of the whole picture take {_size(total)}, and {device} has not so much free: "
@@ -121,7 +125,10 @@ def _on_device(shape: tuple[int, ...], device: torch.device, total: int) -> Tens
         ) from None
 
 
-def _in_file(shapes: Sequence[tuple[int, ...]], total: int) -> list[np.memmap]:
+def _in_file(
+    shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, total: int
+) -> list[np.memmap]:
+    kind = torch.empty(0, dtype=dtype).numpy().dtype
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
     if total > free:
@@ -133,8 +140,8 @@ def _in_file(shapes: Sequence[tuple[int, ...]], total: int) -> list[np.memmap]:
     with tempfile.TemporaryFile() as file:  # it is gone with the last map of it
         begin = 0
         for shape in shapes:
-            levels.append(np.memmap(file, np.float32, "w+", begin, shape))
-            begin = -(-(begin + 4 * int(np.prod(shape))) // mmap.ALLOCATIONGRANULARITY)
+            levels.append(np.memmap(file, kind, "w+", begin, shape))
+            begin = -(-(begin + kind.itemsize * int(np.prod(shape))) // mmap.ALLOCATIONGRANULARITY)
             begin *= mmap.ALLOCATIONGRANULARITY
     return levels
 

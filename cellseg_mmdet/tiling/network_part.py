@@ -109,6 +109,11 @@ class NetworkPart:
                 )
             self.ends_anywhere = self._ends_anywhere(self.reach)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self._like.dtype
+
     # ---------------------------------------------------------------- working on tiles
 
     def cover(self, size_hw: tuple[int, int], tile: int) -> Cover:

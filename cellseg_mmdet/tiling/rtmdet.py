@@ -80,6 +80,7 @@ class RTMDetIns:
             1,
             reach.channels[-1],
             *Rect(0, 0, *maps.size_hw).divided(reach.strides[-1])[2:],
+            dtype=self.part.dtype,
             device=maps.levels[0].device,
         )
         found = self._instances(maps, meta, tile, mask_map)
@@ -154,7 +155,7 @@ class RTMDetIns:
         step = max(1, memory_bytes // (_BYTES_A_PIXEL * _WINDOW**2))
         stride = self._head.prior_generator.strides[0][0]
         axes = [
-            _Axis(points * stride, 1 / scale)
+            _Axis(points * stride, 1 / scale, mask_map.dtype)
             for points, scale in zip(mask_map.shape[1:], scale_factor[::-1], strict=True)
         ]
         for window in _windows(height, width):
@@ -198,10 +199,12 @@ class _Axis:
     Args:
         length: pixels before.
         factor: by which mmdet resizes; the length that it comes to is rounded up.
+        dtype: of the values, in which places are computed.
     """
 
-    def __init__(self, length: int, factor: float) -> None:
+    def __init__(self, length: int, factor: float, dtype: torch.dtype) -> None:
         self._length = length
+        self._dtype = dtype
         self._resized = math.ceil(length * factor)
 
     def of(self, begin: int, end: int) -> _Samples:
@@ -209,8 +212,8 @@ class _Axis:
         if self._resized == self._length:
             first = torch.arange(begin, end)
             return _Samples(first, first, None)
-        scale = torch.tensor(self._length / self._resized, dtype=torch.float32)
-        source = scale * (torch.arange(begin, end, dtype=torch.float32) + 0.5) - 0.5
+        scale = torch.tensor(self._length / self._resized, dtype=self._dtype)
+        source = scale * (torch.arange(begin, end, dtype=self._dtype) + 0.5) - 0.5
         source = source.clamp(min=0)
         first = source.long().clamp(max=self._length - 1)
         return _Samples(first, (first + 1).clamp(max=self._length - 1), source - first)

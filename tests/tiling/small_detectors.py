@@ -62,8 +62,11 @@ def small(node: Any, norm: str) -> Any:
     return node
 
 
-def build(name: str, norm: str = "BN", seed: int = 0) -> Any:
-    """Return a detector in eval mode, its statistics random as well."""
+def build(name: str, norm: str = "BN", seed: int = 0, dtype: torch.dtype = torch.float32) -> Any:
+    """Return a detector in eval mode, its statistics random as well.
+
+    In float64 a sum taken in another order changes no pixel of a mask.
+    """
     init_default_scope("mmdet")
     cfg = get_config(f"mmdet::{CONFIGS[name]}").model
     model_cfg = small(cfg.to_dict() if hasattr(cfg, "to_dict") else dict(cfg), norm)
@@ -91,8 +94,9 @@ def build(name: str, norm: str = "BN", seed: int = 0) -> Any:
             nn.init.normal_(module.weight, std=0.5)
             nn.init.constant_(module.bias, 1)
         if ".rtm_kernel." in part:
-            nn.init.normal_(module.weight, std=0.3)
-    return model
+            nn.init.normal_(module.weight, std=1.5)
+    model.backbone.register_forward_pre_hook(lambda _, inputs: (inputs[0].to(dtype),))
+    return model.to(dtype)
 
 
 def blobs(size_hw: tuple[int, int], seed: int = 0) -> np.ndarray:
