@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -19,8 +20,9 @@ from mmdet.structures import DetDataSample
 from torch import Tensor
 
 from cellseg_mmdet.tiling.cover import Rect
-from cellseg_mmdet.tiling.maps import WholeMaps
-from cellseg_mmdet.tiling.network_part import NotTiled, NetworkPart
+from cellseg_mmdet.tiling.maps import WholeMaps, map_bytes
+from cellseg_mmdet.tiling.measured_reach import NotTiled
+from cellseg_mmdet.tiling.network_part import NetworkPart
 from cellseg_mmdet.tiling.rtmdet import RTMDetIns
 from cellseg_mmdet.tiling.two_stage import TwoStage
 
@@ -71,10 +73,10 @@ class Cost:
     Attributes:
         tiles: how many there are.
         context: pixels before and behind a tile that are read with it.
-        passes: how often the network's maps are computed: once, and once more for each layer that looks at whole maps
-            and depends on another one.
+        passes: how often the backbone goes through the picture: once, and once more for each of its layers that
+            looks at whole maps and depends on another one.
         times: pixels that the backbone sees, by those of the picture.
-        map_bytes: of the maps that are kept.
+        map_bytes: of the maps that are kept, in memory or in a file.
     """
 
     tiles: int
@@ -157,6 +159,24 @@ class TiledDetector:
         height, width = (-(-side // self._divisor) * self._divisor for side in size_hw)
         return height, width
 
+    def cost(self, size_hw: tuple[int, int], tile: int = 1024) -> Cost:
+        """Return what tiles cost for a picture of this height and width in pixels."""
+        padded = self.padded(size_hw)
+        first = self._parts[0]
+        cover = first.cover(padded, tile)
+        passes = first.passes if len(cover) > 1 else 1
+        maps = [
+            map_bytes(part.reach.channels, part.reach.strides, padded, part.dtype)
+            for part in self._parts
+        ]
+        return Cost(
+            tiles=len(cover),
+            context=self.context,
+            passes=passes,
+            times=passes * cover.read_pixels / (padded[0] * padded[1]),
+            map_bytes=sum(maps[-2:]),
+        )
+
     @torch.inference_mode()
     def predict(
         self,
@@ -180,7 +200,7 @@ class TiledDetector:
         size_hw = self.padded(picture.size_hw)
         sample = DetDataSample(metainfo=dict(picture.sample.metainfo))
         sample.set_metainfo({"batch_input_shape": size_hw, "pad_shape": size_hw})
-        read: Callable[[Rect], list[Tensor]] = lambda window: self._read(picture, window)
+        read: Callable[[Rect], list[Tensor]] = partial(self._read, picture)
         maps: WholeMaps | None = None
         try:
             for part in self._parts:

@@ -53,12 +53,8 @@ class WholeMaps:
     ) -> None:
         self.strides = tuple(strides)
         self.size_hw = size_hw
-        whole = Rect(0, 0, *size_hw)
-        shapes = [
-            (1, count, whole.divided(stride).y1, whole.divided(stride).x1)
-            for count, stride in zip(channels, strides, strict=True)
-        ]
-        self.bytes = sum(dtype.itemsize * int(np.prod(shape)) for shape in shapes)
+        shapes = _shapes(channels, strides, size_hw)
+        self.bytes = map_bytes(channels, strides, size_hw, dtype)
         self._files: list[np.memmap] = []
         device = torch.device(device)
         if device.type != "cpu":
@@ -113,6 +109,29 @@ class WholeMaps:
                 level._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
+def map_bytes(
+    channels: Sequence[int],
+    strides: Sequence[int],
+    size_hw: tuple[int, int],
+    dtype: torch.dtype = torch.float32,
+) -> int:
+    """Return what the maps of a picture take, in bytes.
+
+    Example:
+        >>> map_bytes([2], [4], (8, 10))
+        48
+    """
+    shapes = _shapes(channels, strides, size_hw)
+    return sum(dtype.itemsize * int(np.prod(shape)) for shape in shapes)
+
+
+def _shapes(
+    channels: Sequence[int], strides: Sequence[int], size_hw: tuple[int, int]
+) -> list[tuple[int, ...]]:
+    levels = [Rect(0, 0, *size_hw).divided(stride) for stride in strides]
+    return [(1, count, each.y1, each.x1) for count, each in zip(channels, levels, strict=True)]
+
+
 def _on_device(
     shape: tuple[int, ...], device: torch.device, dtype: torch.dtype, total: int
 ) -> Tensor:
@@ -125,9 +144,7 @@ def _on_device(
         ) from None
 
 
-def _in_file(
-    shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, total: int
-) -> list[np.memmap]:
+def _in_file(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, total: int) -> list[np.memmap]:
     kind = torch.empty(0, dtype=dtype).numpy().dtype
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free

@@ -1,59 +1,16 @@
-"""`NetworkPart`: a part of a network that is worked on tile by tile, with the outputs of the whole.
-
-What a part looks at is measured, not derived from its layers: NaN in a stripe of its input shows in every output that
-depends on the stripe. Then a window of random values has to give what the whole gives.
-"""
+"""`NetworkPart`: a part of a network that is worked on tile by tile, with the outputs of the whole."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.tiling.cover import Cover, Rect, Tile
-from cellseg_mmdet.tiling.whole_map import (
-    WholeMapLayer,
-    WholeMapLayers,
-    gather_all,
-    whole_map_call,
-)
-
-# Side of the square on which strides are measured: strides of up to half of it are found.
-_SIDE = 256
-# Strips on which the reach is measured, in pixels; who looks further than half of the longest looks everywhere.
-_LENGTHS = (1024, 4096)
-_TOLERANCE = 1e-4
-
-
-class NotTiled(ConfigError):
-    """A network whose outputs in a tile are not those in the whole picture: the message says which layer and why."""
-
-
-@dataclass(frozen=True)
-class Reach:
-    """What a part of a network looks at.
-
-    Attributes:
-        stride: total stride in pixels: where tiles may begin.
-        strides: of the outputs, in pixels.
-        channels: of the outputs.
-        context: pixels before (above, to the left of) and behind a tile on which its outputs depend.
-        layers: those that look at whole maps, in the order in which they run.
-    """
-
-    stride: int
-    strides: tuple[int, ...]
-    channels: tuple[int, ...]
-    context: tuple[int, int]
-    layers: tuple[WholeMapLayer, ...]
+from cellseg_mmdet.tiling.measured_reach import SIDE, Measured, NotTiled
+from cellseg_mmdet.tiling.whole_map import WholeMapLayer, WholeMapLayers, gather_all
 
 
 class NetworkPart:
@@ -92,27 +49,29 @@ class NetworkPart:
         divisor: int = 1,
     ) -> None:
         self.name = name
-        self._module = module
         self._run = run
-        self._strides = tuple(strides)
-        self._channels = tuple(channels)
-        self._divisor = divisor
-        like = next(module.parameters(), torch.zeros(()))
-        self._like = like.detach()
-        _refuse_by_kind(module)
+        self._measured = Measured(name, module, run, strides, channels, divisor)
         with torch.inference_mode():
-            self.reach = self._measured()
-            if differs := self._differs(self.reach, 0):
-                raise NotTiled(
-                    f"{name}: a window gives other values than the whole, by {differs:.2g}: a layer of it depends on "
-                    "where the window begins"
-                )
-            self.ends_anywhere = self._ends_anywhere(self.reach)
+            self.reach = self._measured.reach()
+            self.ends_anywhere = self._measured.ends_anywhere(self.reach)
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights."""
-        return self._like.dtype
+        return self._measured.like.dtype
+
+    @cached_property
+    def passes(self) -> int:
+        """How often a picture of several tiles is gone through."""
+        whole = Rect(0, 0, SIDE, SIDE)
+        with torch.inference_mode():
+            inputs = self._measured.inputs(SIDE, SIDE)
+            return 1 + gather_all(
+                self._fresh_layers(), lambda: [whole], lambda _: self._run(inputs), lambda _: whole
+            )
+
+    def _fresh_layers(self) -> list[WholeMapLayer]:
+        return [WholeMapLayer(each.name, each.groups, each.stride) for each in self.reach.layers]
 
     # ---------------------------------------------------------------- working on tiles
 
@@ -128,7 +87,7 @@ class NetworkPart:
         tile: int,
         read: Callable[[Rect], list[Tensor]],
         write: Callable[[Rect, list[Tensor]], None],
-    ) -> int:
+    ) -> None:
         """Compute all outputs, tile by tile.
 
         Args:
@@ -136,9 +95,6 @@ class NetworkPart:
             tile: side of the cores in pixels, rounded down to the stride.
             read: gives the windows of the inputs.
             write: takes the core of a tile and the outputs there.
-
-        Returns:
-            How often the picture was gone through.
 
         Raises:
             NotTiled: a map has another size than the network's strides give.
@@ -152,13 +108,11 @@ class NetworkPart:
         tiles = [_clipped(each, size_hw) for each in self.cover(size_hw, tile)]
         if len(tiles) == 1:
             write(tiles[0].core, list(self._run(read(tiles[0].read))))
-            return 1
-        layers = [
-            WholeMapLayer(layer.name, layer.groups, layer.stride) for layer in self.reach.layers
-        ]
-        passes = gather_all(
+            return
+        layers = self._fresh_layers()
+        gather_all(
             layers,
-            lambda: iter(tiles),
+            lambda: tiles,
             lambda each: self._run(read(each.read)),
             lambda each: each.core.within(each.read),
         )
@@ -166,7 +120,6 @@ class NetworkPart:
             with WholeMapLayers(layers):
                 outputs = list(self._run(read(each.read)))
             write(each.core, self._cores(outputs, each))
-        return passes + 1
 
     def _cores(self, outputs: Sequence[Tensor], tile: Tile) -> list[Tensor]:
         cores = []
@@ -182,127 +135,6 @@ class NetworkPart:
             cores.append(values[:, :, own.rows, own.columns])
         return cores
 
-    # ---------------------------------------------------------------- measuring
-
-    def _measured(self) -> Reach:
-        watch = _Watch(self._module)
-        with watch.names(), watch:
-            outputs = self._run(self._inputs(_SIDE, _SIDE))
-        strides = [_stride(self.name, values) for values in outputs]
-        seen = [_SIDE // rows for rows in watch.rows if rows > 1 and _SIDE % rows == 0]
-        stride = math.lcm(*strides, *seen, *self._strides, self._divisor)
-        channels = tuple(values.shape[1] for values in outputs)
-        draft = Reach(stride, tuple(strides), channels, (0, 0), tuple(watch.layers))
-        for length in _LENGTHS:
-            context = self._context(draft, length)
-            if context is not None:
-                return Reach(stride, draft.strides, channels, context, draft.layers)
-        layer = self._first_that_sees_all(draft)
-        raise NotTiled(
-            f"{layer} looks at the whole picture, in a way that cannot be gathered from tiles"
-        )
-
-    def _inputs(self, height: int, width: int) -> list[Tensor]:
-        generator = torch.Generator().manual_seed(0)
-        return [
-            torch.randn(1, count, -(-height // stride), -(-width // stride), generator=generator).to(
-                self._like
-            )
-            for stride, count in zip(self._strides, self._channels, strict=True)
-        ]
-
-    def _poisoned(self, stride: int, length: int, axis: int) -> tuple[list[Tensor], int]:
-        """Return inputs of a strip with NaN in its middle, ``stride`` pixels wide, and where that begins."""
-        size = (length, stride) if axis == 0 else (stride, length)
-        begin = length // 2 // stride * stride
-        inputs = self._inputs(*size)
-        for values, own in zip(inputs, self._strides, strict=True):
-            values.narrow(2 + axis, begin // own, stride // own).fill_(torch.nan)
-        return inputs, begin
-
-    def _context(self, draft: Reach, length: int) -> tuple[int, int] | None:
-        """Return how far the outputs look before and behind them; None if that is further than a strip is long."""
-        length = -(-length // draft.stride) * draft.stride
-        before = behind = 0
-        for axis in (0, 1):
-            inputs, begin = self._poisoned(draft.stride, length, axis)
-            with _assumed(draft.layers):
-                outputs = self._run(inputs)
-            for values, stride in zip(outputs, draft.strides, strict=True):
-                touched = values[0].isnan().any(dim=0).any(dim=1 - axis).nonzero()
-                if not len(touched):
-                    continue
-                first, last = int(touched[0]), int(touched[-1])
-                if first == 0 or last == values.shape[2 + axis] - 1:
-                    return None
-                before = max(before, (last + 1) * stride - begin - draft.stride)
-                behind = max(behind, begin - first * stride)
-        return before, behind
-
-    def _first_that_sees_all(self, draft: Reach) -> str:
-        found: list[str] = []
-
-        def look(name: str) -> Callable[..., None]:
-            def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-                maps = [each for each in inputs if isinstance(each, Tensor)]
-                if isinstance(output, Tensor) and maps and not found:
-                    if output.isnan().all() and not any(each.isnan().all() for each in maps):
-                        found.append(f"{name} ({type(module).__name__})")
-
-            return hook
-
-        leaves = [(name, each) for name, each in self._module.named_modules() if name]
-        hooks = [each.register_forward_hook(look(name)) for name, each in leaves]
-        inputs, _ = self._poisoned(draft.stride, _LENGTHS[-1], 1)
-        try:
-            with _assumed(draft.layers):
-                self._run(inputs)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return found[0] if found else self.name
-
-    def _differs(self, reach: Reach, beyond: int) -> float:
-        """Return by how much a window of random values gives other outputs than the whole; 0 within the tolerance.
-
-        Args:
-            reach: as measured.
-            beyond: pixels by which the picture ends behind a multiple of the stride.
-        """
-        before, behind = (-(-side // reach.stride) * reach.stride for side in reach.context)
-        core = 2 * reach.stride
-        length = before + core + behind + beyond
-        whole = before + reach.stride + length
-        worst = 0.0
-        for axis in (0, 1):
-            inputs = self._inputs(*((whole, core) if axis == 0 else (core, whole)))
-            window = [
-                each.narrow(2 + axis, (whole - length) // own, -(-length // own))
-                for each, own in zip(inputs, self._strides, strict=True)
-            ]
-            with _assumed(reach.layers):
-                outputs = self._run(inputs)
-            with _assumed(reach.layers):
-                parts = self._run(window)
-            for values, part, stride in zip(outputs, parts, reach.strides, strict=True):
-                count = -(-(length - before) // stride)
-                expected = values.narrow(2 + axis, (whole - length + before) // stride, count)
-                found = part.narrow(2 + axis, before // stride, count)
-                differs = float((found - expected).abs().max())
-                if differs > _TOLERANCE * max(1.0, float(expected.abs().max())):
-                    worst = max(worst, differs)
-        return worst
-
-    def _ends_anywhere(self, reach: Reach) -> bool:
-        """Return whether a picture may end at any multiple of the divisor, not of the stride alone."""
-        beyond = self._divisor % reach.stride
-        if not beyond:
-            return True
-        try:
-            return not self._differs(reach, beyond)
-        except RuntimeError:  # maps of several strides do not fit each other: nor do they without tiles
-            return False
-
 
 def _clipped(tile: Tile, size_hw: tuple[int, int]) -> Tile:
     """Return a tile whose window ends with the padded picture, where the network pads by itself."""
@@ -310,85 +142,3 @@ def _clipped(tile: Tile, size_hw: tuple[int, int]) -> Tile:
     return Tile(
         tile.core, Rect(read.y0, read.x0, min(read.y1, size_hw[0]), min(read.x1, size_hw[1]))
     )
-
-
-def _stride(name: str, values: Tensor) -> int:
-    rows, columns = values.shape[2:]
-    if rows != columns or _SIDE % rows:
-        raise NotTiled(
-            f"{name}: a map of {rows} x {columns} points for {_SIDE} x {_SIDE} pixels is on no stride"
-        )
-    return _SIDE // rows
-
-
-def _refuse_by_kind(module: nn.Module) -> None:
-    for name, each in module.named_modules():
-        if "Deform" in type(each).__name__:
-            raise NotTiled(
-                f"{name} ({type(each).__name__}) looks as far as the picture tells it to: its reach has no bound"
-            )
-
-
-@contextmanager
-def _assumed(layers: Sequence[WholeMapLayer]) -> Iterator[None]:
-    """Let layers that look at whole maps compute with mean 1/2 and variance 1, wherever they are."""
-    fixed = [WholeMapLayer(layer.name, layer.groups, layer.stride) for layer in layers]
-    with _Assumed(fixed):
-        yield
-
-
-class _Assumed(TorchFunctionMode):
-    def __init__(self, layers: Sequence[WholeMapLayer]) -> None:
-        super().__init__()
-        self._layers = iter(layers)
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        call = whole_map_call(func, args, kwargs or {})
-        if call is None or not (layer := next(self._layers)).stride:
-            return func(*args, **(kwargs or {}))
-        count = call.groups or call.input.shape[1]
-        layer.sums = torch.tensor([[0.5], [1.25], [1.0]], dtype=torch.float64).repeat(1, count)
-        return call.compute(layer)
-
-
-class _Watch(TorchFunctionMode):
-    """Notes the rows of all maps and the layers that look at whole ones, in a forward pass of ``_SIDE`` pixels."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.rows: set[int] = set()
-        self.layers: list[WholeMapLayer] = []
-        self._module = module
-        self._stack: list[str] = []
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        call = whole_map_call(func, args, kwargs or {})
-        if call is not None:
-            rows, columns = call.input.shape[2:]
-            stride = _SIDE // rows if rows == columns and rows > 1 and _SIDE % rows == 0 else 0
-            name = self._stack[-1] if self._stack else type(self._module).__name__
-            self.layers.append(WholeMapLayer(name, call.groups, stride))
-        result = func(*args, **(kwargs or {}))
-        if func in (torch.conv2d, F.conv2d) and result.ndim == 4:
-            self.rows.add(result.shape[2])
-        return result
-
-    def _left(self) -> None:
-        self._stack.pop()
-
-    @contextmanager
-    def names(self) -> Iterator[None]:
-        """Within this context it is known which module runs."""
-        hooks = []
-        for name, each in self._module.named_modules():
-            hooks.append(each.register_forward_pre_hook(lambda *_, n=name: self._stack.append(n)))
-            hooks.append(each.register_forward_hook(lambda *_: self._left()))
-        try:
-            yield
-        finally:
-            for hook in hooks:
-                hook.remove()

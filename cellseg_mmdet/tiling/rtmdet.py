@@ -1,4 +1,4 @@
-"""RTMDet-Ins, tile by tile: one stage, whose instances bring the kernels that draw their masks over the whole picture."""
+"""RTMDet-Ins, tile by tile: one stage, whose instances bring the kernels that draw their masks in the whole picture."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from cellseg_mmdet.masks.ragged import offsets_from_lengths
 from cellseg_mmdet.tiling.candidates import Candidates, flat
 from cellseg_mmdet.tiling.cover import Rect
 from cellseg_mmdet.tiling.maps import WholeMaps
-from cellseg_mmdet.tiling.network_part import NotTiled, NetworkPart
+from cellseg_mmdet.tiling.measured_reach import NotTiled
+from cellseg_mmdet.tiling.network_part import NetworkPart
 
 _HEADS = (RTMDetInsHead, RTMDetInsSepBNHead)
 # Bytes that a pixel of an instance takes while it is drawn.
@@ -98,7 +99,7 @@ class RTMDetIns:
         strides = self.part.reach.strides
         count = len(strides) // 3
         whole = Rect(0, 0, *maps.size_hw)
-        sizes = [tuple(whole.divided(stride)[2:]) for stride in strides[:count]]
+        sizes = [(level.y1, level.x1) for level in map(whole.divided, strides[:count])]
         limit = head.test_cfg.get("nms_pre", -1)
         levels = [Candidates(size, num_anchors=1, limit=limit) for size in sizes]
         lengths = (head.cls_out_channels, head.bbox_coder.encode_size, head.num_gen_params)
@@ -260,7 +261,7 @@ def _runs(pixels: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     A run ends with its column.
     """
-    count, height, width = pixels.shape
+    height = pixels.shape[1]
     columns = F.pad(pixels.transpose(1, 2), (1, 1)).to(torch.int8).cpu().numpy()
     steps = np.diff(columns, axis=2)
     owner, x, y = np.nonzero(steps == 1)

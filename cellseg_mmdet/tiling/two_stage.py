@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from cellseg_mmdet.tiling.candidates import Candidates, flat, subset
 from cellseg_mmdet.tiling.cover import Rect
 from cellseg_mmdet.tiling.maps import WholeMaps
-from cellseg_mmdet.tiling.network_part import NotTiled, NetworkPart
+from cellseg_mmdet.tiling.measured_reach import NotTiled
+from cellseg_mmdet.tiling.network_part import NetworkPart
 
 _ROI_HEADS = (StandardRoIHead, CascadeRoIHead, HybridTaskCascadeRoIHead, MaskScoringRoIHead)
 # Numbers that a head keeps for a region, by those of the region's features: of a box head, and of a mask head, whose
@@ -58,9 +59,7 @@ class TwoStage:
             raise NotTiled(f"rpn_head is a {type(self._rpn).__name__}; tiles know RPNHead")
         if type(self._roi_head) not in _ROI_HEADS:
             allowed = ", ".join(kind.__name__ for kind in _ROI_HEADS)
-            raise NotTiled(
-                f"roi_head is a {type(self._roi_head).__name__}; tiles know {allowed}"
-            )
+            raise NotTiled(f"roi_head is a {type(self._roi_head).__name__}; tiles know {allowed}")
         if getattr(self._roi_head, "with_semantic", False):
             raise NotTiled("roi_head.semantic_head looks at the whole picture")
         self._strides = strides
@@ -108,7 +107,7 @@ class TwoStage:
         num_levels = len(self.part.reach.strides) // 2
         whole = Rect(0, 0, *maps.size_hw)
         strides = self.part.reach.strides[:num_levels]
-        sizes = [tuple(whole.divided(stride)[2:]) for stride in strides]
+        sizes = [(level.y1, level.x1) for level in map(whole.divided, strides)]
         levels = [
             Candidates(size, num_anchors=count, limit=rpn.test_cfg.get("nms_pre", -1))
             for size, count in zip(sizes, rpn.prior_generator.num_base_priors, strict=True)

@@ -99,7 +99,10 @@ class WholeMapLayers(TorchFunctionMode):
             return call.compute(layer)
         if self.gather is None:
             raise RuntimeError(f"{layer.name} is used before it was gathered for")
-        rows, columns = self.gather.divided(layer.stride)[::2], self.gather.divided(layer.stride)[1::2]
+        rows, columns = (
+            self.gather.divided(layer.stride)[::2],
+            self.gather.divided(layer.stride)[1::2],
+        )
         core = call.input[:, :, slice(*rows), slice(*columns)]
         if not core.isnan().any():
             layer.add(core)

@@ -93,7 +93,7 @@ def build(name: str, norm: str = "BN", seed: int = 0, dtype: torch.dtype = torch
         if ".rtm_reg." in part:
             nn.init.normal_(module.weight, std=0.5)
             nn.init.constant_(module.bias, 1)
-        if ".rtm_kernel." in part:
+        if ".rtm_kernel." in part or last == "projection":
             nn.init.normal_(module.weight, std=1.5)
     model.backbone.register_forward_pre_hook(lambda _, inputs: (inputs[0].to(dtype),))
     return model.to(dtype)
@@ -107,7 +107,16 @@ def blobs(size_hw: tuple[int, int], seed: int = 0) -> np.ndarray:
     for _ in range(height * width // 900):
         y, x = rng.integers(0, height), rng.integers(0, width)
         axes = tuple(int(side) for side in rng.integers(3, 14, 2))
-        cv2.ellipse(image, (int(x), int(y)), axes, int(rng.integers(180)), 0, 360, float(rng.integers(90, 250)), -1)
+        cv2.ellipse(
+            image,
+            (int(x), int(y)),
+            axes,
+            int(rng.integers(180)),
+            0,
+            360,
+            float(rng.integers(90, 250)),
+            -1,
+        )
     image = cv2.GaussianBlur(image, (5, 5), 1)
     return np.repeat(image.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
