@@ -33,6 +33,8 @@ _BOX_FACTOR, _MASK_FACTOR = 4, 16
 _BAND_PX = 256
 # Regions that are worked on together whatever the memory.
 _FEW = 64
+# Regions that are worked on together where the maps lie in a file.
+_IN_FILE = 256
 
 
 class TwoStage:
@@ -184,15 +186,17 @@ def _in_parts(
 ) -> InstanceData:
     """Return what ``work`` makes of all instances, a part of them at a time, in their order.
 
-    Few are worked on in one go and in their order: then float sums are taken as they are without tiles.
+    Few are worked on in one go and in their order: then float sums are taken as they are without tiles. Where the maps
+    lie in a file, no more of them is in memory than a part looks at.
     """
-    if len(instances) <= max(at_once, _FEW):
+    at_once = max(_FEW, min(at_once, _IN_FILE) if maps.in_file else at_once)
+    if len(instances) <= at_once:
         result = work(subset(instances, slice(None)))
         maps.release()
         return result
     order = _by_place(boxes)
     results = []
-    for chosen in torch.split(order, max(at_once, _FEW)):
+    for chosen in torch.split(order, at_once):
         results.append(work(subset(instances, chosen)))
         maps.release()
     return InstanceData.cat(results)[order.argsort()]
