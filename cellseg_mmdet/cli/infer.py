@@ -19,12 +19,14 @@ from cellseg_mmdet.cli.arguments import (
 from cellseg_mmdet.export import FORMATS, WRITERS
 from cellseg_mmdet.images import add_plane_arguments, selection_from
 from cellseg_mmdet.images.scale import add_scale_arguments, scale_from
+from cellseg_mmdet.images.tile_choice import add_tile_arguments, tile_choice_from
 
 EXAMPLES = """\
   cellseg infer my_config.py runs/first/epoch_20.pth image.tif --out-dir found
   cellseg infer my_config.py epoch_20.pth images/ --recursive --on-error skip --out-dir found
   cellseg infer my_config.py epoch_20.pth images/ --write coco dump --executor processes --out-dir found
   cellseg infer my_config.py epoch_20.pth stack.tif --channel 0 --z max --out-dir found
+  cellseg infer my_config.py epoch_20.pth slide.ome.tif --memory 3 --write coco --out-dir found
 """
 
 
@@ -83,6 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_plane_arguments(parser)
     add_scale_arguments(parser)
+    add_tile_arguments(parser)
     add_config_arguments(parser)
 
 
@@ -113,5 +116,6 @@ def run(args: argparse.Namespace) -> None:
         resume=args.resume,
         selection=selection,
         scale=scale_from(args),
+        tile=tile_choice_from(args),
     )
     print(summary)

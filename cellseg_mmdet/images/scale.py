@@ -107,23 +107,46 @@ def scale_from(args: argparse.Namespace) -> ScaleChoice:
     return ScaleChoice(args.scale, args.pixel_size, args.diameter)
 
 
-def resized_image(image: Image, factors_yx: tuple[float, float]) -> Image:
+def resized_size(size_hw: tuple[int, int], factors_yx: tuple[float, float]) -> tuple[int, int]:
+    """Return height and width of a picture of ``size_hw`` that is resized by factors.
+
+    Example:
+        >>> resized_size((100, 3), (0.5, 0.1))
+        (50, 1)
+    """
+    height, width = (
+        max(1, round(side * factor)) for side, factor in zip(size_hw, factors_yx, strict=True)
+    )
+    return height, width
+
+
+def resizable_dtype(dtype: np.dtype) -> np.dtype:
+    """Return the type that values of a picture are resized in: those that OpenCV does not know become float32."""
+    known = (np.uint8, np.uint16, np.int16, np.float32, np.float64)
+    return dtype if dtype in known else np.dtype(np.float32)
+
+
+def resized_image(
+    image: Image, factors_yx: tuple[float, float], *, out: np.ndarray | None = None
+) -> Image:
     """Return a picture resized by factors for height and width; what shrinks is averaged over areas.
 
     Values of types that OpenCV does not resize become float32. By factors of 1 the picture itself is returned.
+
+    Args:
+        image: the whole picture.
+        factors_yx: of height and width.
+        out: what the pixels are written to, (height, width, C) of the right type, as a memory map for a large picture.
     """
-    height, width = (
-        max(1, round(side * factor)) for side, factor in zip(image.size_hw, factors_yx, strict=True)
-    )
+    height, width = resized_size(image.size_hw, factors_yx)
     if (height, width) == image.size_hw:
         return image
-    pixels = image.pixels
-    if pixels.dtype not in (np.uint8, np.uint16, np.int16, np.float32, np.float64):
-        pixels = pixels.astype(np.float32)
+    pixels = image.pixels.astype(resizable_dtype(image.pixels.dtype), copy=False)
     shrinks = height * width < image.size_hw[0] * image.size_hw[1]
     resized = cv2.resize(
         np.ascontiguousarray(pixels),
         (width, height),
+        dst=out if out is None or out.shape[2] > 1 else out[..., 0],
         interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC,
     )
     size = image.pixel_size_um

@@ -27,10 +27,11 @@ class PlaneSelection:
         scene: by index or name.
         planes: 'each' makes every plane that is not selected otherwise an image of its own; a number selects one plane
             along an axis without a name, as that of a plain multi-page file.
+        level: 0 for the full size, 1 for the first reduced size that the file holds (of a pyramid), and so on.
 
     Example:
         >>> PlaneSelection(channel=(0,), z="max")
-        PlaneSelection(channel=(0,), z='max', t=None, scene=None, planes=None)
+        PlaneSelection(channel=(0,), z='max', t=None, scene=None, planes=None, level=0)
     """
 
     channel: tuple[int | str, ...] | None = None
@@ -38,6 +39,7 @@ class PlaneSelection:
     t: int | None = None
     scene: int | str | None = None
     planes: int | Literal["each"] | None = None
+    level: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def scene_index(scenes: Sequence[Scene], selection: PlaneSelection) -> list[int]
 
 
 def add_plane_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--channel --z --t --scene --planes`` to a command.
+    """Add ``--channel --z --t --scene --planes --level`` to a command.
 
     Example:
         >>> parser = argparse.ArgumentParser()
@@ -146,11 +148,18 @@ def add_plane_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="each|N",
         help="each: every plane is an image of its own; a number: that page of a plain multi-page file",
     )
+    group.add_argument(
+        "--level",
+        type=int,
+        default=0,
+        metavar="N",
+        help="size of a pyramid that is read: 0 is the full one, 1 the next smaller one (default: 0)",
+    )
 
 
 def selection_from(args: argparse.Namespace) -> PlaneSelection:
     """Return the selection that the arguments of `add_plane_arguments` make."""
-    return PlaneSelection(args.channel, args.z, args.t, args.scene, args.planes)
+    return PlaneSelection(args.channel, args.z, args.t, args.scene, args.planes, args.level)
 
 
 def with_scene(selection: PlaneSelection, scene: int | None) -> PlaneSelection:

@@ -52,7 +52,8 @@ class ImageSource:
         pixel_size_um: (height, width) of an upright pixel, or None.
         size_hw: height and width, upright.
         dtype: of the pixels.
-        levels: height and width of the full size and of each reduced one that the file holds.
+        levels: height and width of the size that was selected (by default the full one), and of each smaller one that
+            the file holds.
 
     Example:
         >>> with open_image(np.arange(6, dtype=np.uint8).reshape(2, 3), name="a") as source:
@@ -61,17 +62,29 @@ class ImageSource:
     """
 
     def __init__(
-        self, file: ImageFile | None, scene: Scene, plane: Plane, key: ImageKey, max_pixels: int
+        self,
+        file: ImageFile | None,
+        scene: Scene,
+        plane: Plane,
+        key: ImageKey,
+        max_pixels: int,
+        level: int = 0,
     ) -> None:
         self._file, self._scene, self._plane, self._max_pixels = file, scene, plane, max_pixels
+        self._level = _checked_level(level, scene)
         self.key = key
         orientation = scene.orientation
-        self.levels = tuple(oriented_size(size, orientation) for size in scene.levels)
+        full_hw, *_ = levels = tuple(oriented_size(size, orientation) for size in scene.levels)
+        self.levels = levels[level:]
         self.size_hw = self.levels[0]
         self.dtype = scene.dtype
         size = scene.pixel_size_um
         is_turned = oriented_size((1, 2), orientation) != (1, 2)
-        self.pixel_size_um = size[::-1] if size and is_turned else size
+        size = size[::-1] if size and is_turned else size
+        if size and level:
+            height, width = self.size_hw
+            size = (size[0] * full_hw[0] / height, size[1] * full_hw[1] / width)
+        self.pixel_size_um = size
         self.channels = _channels(scene, plane)
 
     def read(self, level: int = 0) -> Image:
@@ -148,6 +161,7 @@ class ImageSource:
             at["C"] = channel
         maximal = [axis for axis, index in at.items() if index == MAX]
         fixed: dict[str, int] = {axis: index for axis, index in at.items() if index != MAX}
+        level += self._level
         if not maximal:
             return self._scene.read(fixed, window, level)
         axis = maximal[0]
@@ -193,7 +207,12 @@ def open_images(
                     )
                     found.append(
                         ImageSource(
-                            file, scenes[index], plane, _with_name(of_plane, key), max_pixels
+                            file,
+                            scenes[index],
+                            plane,
+                            _with_name(of_plane, key),
+                            max_pixels,
+                            selected.level,
                         )
                     )
             return found
@@ -336,6 +355,15 @@ class _Closing(ImageFile):
 
 def _formats() -> list[type[ImageFile]]:
     return [FORMATS.get(name) for name in FORMATS.names()]  # type: ignore[misc]
+
+
+def _checked_level(level: int, scene: Scene) -> int:
+    if not 0 <= level < len(scene.levels):
+        sizes = ", ".join(
+            f"{number} ({height} x {width})" for number, (height, width) in enumerate(scene.levels)
+        )
+        raise ImageError(f"has no level {level}; there are {sizes}")
+    return level
 
 
 def _channels(scene: Scene, plane: Plane) -> tuple[str, ...]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from cellseg_mmdet.errors import ImageError
-from cellseg_mmdet.images import Image
+from cellseg_mmdet.images import Image, ImageSource, read_image
+from cellseg_mmdet.images.tile_choice import TileChoice
 from cellseg_mmdet.inference.cells import Cells
 from cellseg_mmdet.inference.predictor import Predictor
+from cellseg_mmdet.inference.tiled import TiledPredictor
+from cellseg_mmdet.structures import ImagePrediction
 
 _CHANNELS = (1, 3, 4)
 
@@ -99,6 +102,7 @@ class Model:
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
+        self._tiled: dict[TileChoice, TiledPredictor] = {}
 
     def __repr__(self) -> str:
         return f"Model(classes={', '.join(self.classes)}; on {self.device})"
@@ -113,19 +117,49 @@ class Model:
         """Where the model computes."""
         return self.predictor.device
 
-    def __call__(self, image: Image | np.ndarray, *, name: str = "image") -> Cells:
+    def __call__(
+        self,
+        image: Image | ImageSource | np.ndarray,
+        *,
+        name: str = "image",
+        tile: int | Literal["auto", "off"] = "auto",
+        memory_gb: float | None = None,
+    ) -> Cells:
         """Find the cells of one image.
 
         Args:
-            image: see the class.
+            image: see the class; or what `open_image` returns, which is read by window where tiles are cut.
             name: by which `Cells` and errors call it.
+            tile: 'auto' cuts pictures that would not fit the memory into tiles; or the side of the tiles; or 'off'.
+            memory_gb: what a picture may take, in 10^9 bytes; by default half of what is free on the device.
 
         Raises:
             ImageError: the array is no picture: it has other axes, no pixels, or holds no numbers.
+            ConfigError: ``tile`` or ``memory_gb`` is out of its range.
         """
-        picture = image if isinstance(image, Image) else _picture(image, name)
-        (raw,) = self.predictor.predict({f"{name}.image": picture})
+        choice = TileChoice(tile, memory_gb)
+        picture = image if isinstance(image, Image | ImageSource) else _picture(image, name)
+        raw = self._in_tiles(picture, name, choice)
+        if raw is None:
+            whole = picture.read() if isinstance(picture, ImageSource) else picture
+            (raw,) = self.predictor.predict({f"{name}.image": whole})
         return Cells.from_prediction(self.predictor.postprocess(raw), self.classes)
+
+    def _in_tiles(
+        self, picture: Image | ImageSource | np.ndarray, name: str, choice: TileChoice
+    ) -> ImagePrediction | None:
+        """Return the raw prediction from tiles, None where the picture is predicted as a whole."""
+        if not hasattr(self.predictor, "tiled"):  # a stand-in
+            return None
+        if choice not in self._tiled:
+            self._tiled = {choice: self.predictor.tiled(choice)}
+        tiled = self._tiled[choice]
+        size_hw = picture.shape[:2] if isinstance(picture, np.ndarray) else picture.size_hw
+        if not tiled.applies(size_hw):
+            return None
+        if isinstance(picture, np.ndarray):
+            picture = read_image(picture, name=name)
+        return tiled.predict(picture, f"{name}.image")
 
 
 def _picture(image: np.ndarray, name: str) -> np.ndarray:

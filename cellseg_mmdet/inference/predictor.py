@@ -21,6 +21,8 @@ from cellseg_mmdet.engine.config import enable_tta
 from cellseg_mmdet.engine.weights import load_weights
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.images import Image, read_image
+from cellseg_mmdet.images.tile_choice import TileChoice
+from cellseg_mmdet.inference.tiled import TiledPredictor
 from cellseg_mmdet.postprocess import build_pipeline
 from cellseg_mmdet.structures import ImagePrediction, from_dump_entry
 
@@ -99,6 +101,15 @@ class Predictor:
         for sample, name in zip(found, images, strict=True):
             sample.set_metainfo({"img_path": name})
         return [from_dump_entry(sample.to_dict()) for sample in found]
+
+    def tiled(self, choice: TileChoice, folder: str | None = None) -> TiledPredictor:
+        """Return what predicts pictures of any size, tile by tile where the choice says so.
+
+        Args:
+            choice: of the user.
+            folder: for large temporary files; the system's by default.
+        """
+        return TiledPredictor(self.model, self._pipeline, self.device, choice, folder)
 
 
 def array_pipeline(cfg: Config) -> list[dict[str, Any]]:

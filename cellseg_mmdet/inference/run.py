@@ -16,6 +16,7 @@ from cellseg_mmdet.fileio import atomic_write, write_records_csv
 from cellseg_mmdet.images import PlaneSelection
 from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.images.scale import ScaleChoice
+from cellseg_mmdet.images.tile_choice import TileChoice
 from cellseg_mmdet.inference.executors import EXECUTORS
 from cellseg_mmdet.inference.record import RunRecord
 from cellseg_mmdet.inference.spec import ModelSource
@@ -34,6 +35,7 @@ OnError = Literal["stop", "skip"]
 DEFAULT_WRITERS = ("submission", "coco", "overlay")
 _FAILED = "failed.csv"
 _AS_IT_IS = ScaleChoice()
+_BY_MEMORY = TileChoice()
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def infer_images(
     resume: bool | None = None,
     selection: PlaneSelection | None = None,
     scale: ScaleChoice = _AS_IT_IS,
+    tile: TileChoice = _BY_MEMORY,
 ) -> InferenceSummary:
     """Predict images and write what was found to ``out_dir``.
 
@@ -121,6 +124,7 @@ def infer_images(
             False removes what an earlier run wrote there.
         selection: planes of stacks.
         scale: size of the cells, to which images are resized before they are predicted.
+        tile: whether large images are cut into tiles.
 
     Raises:
         OSError: nothing can be written to the folder.
@@ -136,8 +140,10 @@ def infer_images(
     options = {name: dict(given) for name, given in (writer_options or {}).items()}
     of_images, of_run = _by_kind(write, options)
     works = EXECUTORS.get(executor)(workers=workers)
-    job = Job(model, str(folder), of_images, options, batch_size, selection, scale)
+    job = Job(model, str(folder), of_images, options, batch_size, selection, scale, tile)
     identity = {**model.identity(), "selection of planes": repr(selection), "scale": repr(scale)}
+    if not isinstance(tile.tile, str):  # scores of tiles differ in their last digits
+        identity["tiles"] = str(tile.tile)
     with RunRecord(folder, tasks, identity, resume=resume) as record:
         _refuse_files_of_others(folder, of_images, tasks, record)
         num_resumed = len(record.finished)

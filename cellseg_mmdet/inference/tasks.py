@@ -16,7 +16,10 @@ from cellseg_mmdet.export import WRITERS, ImageWriter
 from cellseg_mmdet.images import ImageKey, PlaneSelection, find_images
 from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.images.scale import ScaleChoice, resized_image, resized_prediction
+from cellseg_mmdet.images.tile_choice import TileChoice
+from cellseg_mmdet.inference.predictor import Predictor
 from cellseg_mmdet.inference.spec import ImagePredictor, ModelSource
+from cellseg_mmdet.inference.tiled import TiledPredictor
 from cellseg_mmdet.postprocess import Tally
 from cellseg_mmdet.structures import ImagePrediction
 from cellseg_mmdet.terminal import told_in_a_line
@@ -50,6 +53,7 @@ class Job:
         batch_size: images of one size that the model sees at once; results do not depend on it.
         selection: planes of stacks.
         scale: size of the cells, to which images are resized before they are predicted.
+        tile: whether large images are cut into tiles.
     """
 
     model: ModelSource
@@ -59,6 +63,7 @@ class Job:
     batch_size: int = 1
     selection: PlaneSelection | None = None
     scale: ScaleChoice = field(default_factory=ScaleChoice)
+    tile: TileChoice = field(default_factory=TileChoice)
 
 
 @dataclass(frozen=True)
@@ -165,6 +170,9 @@ class Worker:
         self._writers = image_writers(
             job.image_writers, job.writer_options, job.out_dir, self.model.classes
         )
+        self._tiled: TiledPredictor | None = None
+        if isinstance(self.model, Predictor):
+            self._tiled = self.model.tiled(job.tile, job.out_dir)
 
     def __call__(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         """Yield the outcomes of tasks whose images are read one by one, and predicted in batches of one size."""
@@ -172,17 +180,22 @@ class Worker:
         for task in tasks:
             picture = Picture(task.key, self._job.selection)
             try:
-                shape = picture.image.pixels.shape
+                is_tiled = self._is_tiled(picture)
+                if not is_tiled:
+                    shape = picture.image.pixels.shape
             except Exception as error:
                 yield from self._predicted(batch)  # the order is kept
                 batch = []
                 yield Outcome(task, error=_failure(task, error))
                 continue
             # Padding an image to the size of another would change its predictions.
-            if batch and batch[0][1].image.pixels.shape != shape:
+            if batch and (is_tiled or batch[0][1].shape != shape):
                 yield from self._predicted(batch)
                 batch = []
             batch.append((task, picture))
+            if is_tiled:
+                yield from self._predicted(batch)
+                batch = []
         yield from self._predicted(batch)
 
     def _predicted(self, batch: Sequence[tuple[Task, Picture]]) -> Iterator[Outcome]:
@@ -215,13 +228,23 @@ class Worker:
                 dict(tally.left_out),
             )
 
+    def _factors_yx(self, picture: Picture) -> tuple[float, float]:
+        return self._job.scale.factors_yx(self.model.cell_scale, picture.pixel_size_um)
+
+    def _is_tiled(self, picture: Picture) -> bool:
+        return self._tiled is not None and self._tiled.applies(
+            picture.size_hw, self._factors_yx(picture)
+        )
+
     def _raw(self, pictures: Sequence[Picture]) -> list[ImagePrediction]:
+        if self._tiled is not None and self._is_tiled(pictures[0]):
+            (picture,) = pictures
+            with picture.open() as source:
+                name = f"{picture.key.name}.image"
+                return [self._tiled.predict(source, name, self._factors_yx(picture))]
         seen = {
             # A prediction is named by the stem.
-            f"{picture.key.name}.image": resized_image(
-                picture.image,
-                self._job.scale.factors_yx(self.model.cell_scale, picture.image.pixel_size_um),
-            )
+            f"{picture.key.name}.image": resized_image(picture.image, self._factors_yx(picture))
             for picture in pictures
         }
         return self.model.predict(seen)
@@ -230,14 +253,13 @@ class Worker:
         self, task: Task, picture: Picture, raw: ImagePrediction, tally: Tally
     ) -> ImagePrediction:
         # The numbers of the post-processing are those of the scale that the model was trained at.
-        final = resized_prediction(
-            tally.through(self.model.postprocess, raw), picture.image.size_hw
-        )
+        final = resized_prediction(tally.through(self.model.postprocess, raw), picture.size_hw)
         return replace(final, img_id=task.img_id, img_path=task.key.path)
 
     def _warning(self, task: Task, raw: ImagePrediction) -> str:
+        notes = self._tiled.pop_notes() if self._tiled is not None else []
         if self.model.cap is None or len(raw) < self.model.cap[1]:
-            return ""
+            return "; ".join(f"{task.key}: {note}" for note in notes)
         setting, cap = self.model.cap
         return (
             f"{task.key}: {len(raw):,} cells before post-processing, as many as {setting} = {cap} allows; "
@@ -253,7 +275,7 @@ def _failure(task: Task, error: Exception, picture: Picture | None = None) -> st
             torch.cuda.empty_cache()
         size = ""
         if picture is not None:
-            size = " x ".join(str(side) for side in picture.image.size_hw) + " pixels: "
+            size = " x ".join(str(side) for side in picture.size_hw) + " pixels: "
         return f"{task.key}: {size}memory is full; give a smaller --scale or --batch-size, or more memory"
     told = told_in_a_line(error) if isinstance(error, CellsegError | OSError) else None
     if told is None:

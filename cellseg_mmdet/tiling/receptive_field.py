@@ -92,17 +92,43 @@ def receptive_fields(
         (5, 6, Fraction(2, 1), 2)
     """
     inputs = [example] if isinstance(example, Tensor) else list(example)
+    follower, results = _followed(network, inputs, forward, strides)
+    pixels = inputs[0].shape[2] * inputs[0].shape[3] * float((strides or [1])[0]) ** 2
+    return [_field(follower, tensor, follower.peak_bytes / pixels) for tensor in _tensors(results)]
+
+
+def peak_bytes_per_px(
+    network: nn.Module, example: Tensor, forward: Callable[..., Any] | None = None
+) -> float:
+    """Return the memory that a network's tensors take at their most, by pixel of the input; also if it is not local.
+
+    Args:
+        network: any.
+        example: input (1, C, H, W) of any values.
+        forward: what is run on it; the network itself by default.
+    """
+    follower, _ = _followed(network, [example], forward, ())
+    return follower.peak_bytes / (example.shape[2] * example.shape[3])
+
+
+def _followed(
+    network: nn.Module,
+    inputs: Sequence[Tensor],
+    forward: Callable[..., Any] | None,
+    strides: Sequence[int],
+) -> tuple[_Follower, Any]:
     was_training = network.training
     network.eval()
     follower = _Follower()
     for number, tensor in enumerate(inputs):
         stride = Fraction(strides[number] if strides else 1)
         follower.begin(tensor, Grid(stride, Fraction(0), Fraction(0), stride))
-    with follower.naming(network), torch.no_grad(), follower:
-        results = (forward or network)(*inputs)
-    network.train(was_training)
-    pixels = inputs[0].shape[2] * inputs[0].shape[3] * float((strides or [1])[0]) ** 2
-    return [_field(follower, tensor, follower.peak_bytes / pixels) for tensor in _tensors(results)]
+    try:
+        with follower.naming(network), torch.no_grad(), follower:
+            results = (forward or network)(*inputs)
+    finally:
+        network.train(was_training)
+    return follower, results
 
 
 def _field(follower: _Follower, result: Tensor, bytes_per_px: float) -> ReceptiveField:

@@ -32,7 +32,9 @@ def lite_detector(code: str = "FlowCode", **changes: Any) -> PixelDetector:
     return random_weights(MODELS.build({**config, **changes}))
 
 
-def unet_detector(code: str = "RimCode", **backbone: Any) -> PixelDetector:
+def unet_detector(
+    code: str = "RimCode", num_classes: int = 1, soft_masks: bool = False, **backbone: Any
+) -> PixelDetector:
     """A U-Net of three sizes."""
     config = dict(
         type="PixelDetector",
@@ -40,6 +42,8 @@ def unet_detector(code: str = "RimCode", **backbone: Any) -> PixelDetector:
         backbone={"type": "UNet", "filters": (8, 8, 16), **backbone},
         decoder=dict(type="PixelHead", in_channels=8),
         code=dict(type=code),
+        num_classes=num_classes,
+        soft_masks=soft_masks,
     )
     return random_weights(MODELS.build(config))
 

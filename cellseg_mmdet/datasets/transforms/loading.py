@@ -15,9 +15,9 @@ from mmengine.logging import print_log
 
 from cellseg_mmdet.datasets.transforms.base import CellTransform
 from cellseg_mmdet.errors import ConfigError, DataError, ImageError, MaskError
-from cellseg_mmdet.images import MAX_PIXELS, Image, PlaneSelection, read_image
+from cellseg_mmdet.images import MAX_PIXELS, Image, ImageSource, PlaneSelection, read_image
 from cellseg_mmdet.images.image import RGB
-from cellseg_mmdet.images.intensity import as_bgr, build_intensity
+from cellseg_mmdet.images.intensity import IntensityMap, as_bgr, build_intensity
 from cellseg_mmdet.masks.polygons import is_polygons, segmentations_to_runs
 from cellseg_mmdet.masks.roi_masks import RoIMasks
 from cellseg_mmdet.masks.runs import Runs
@@ -79,10 +79,29 @@ class LoadCellImage(CellTransform):
 
     def convert(self, image: Image) -> np.ndarray:
         """Return what the network sees of an image, uint8 (H, W, num_channels)."""
+        return self.converted(image.pixels, self.measured(image), image)
+
+    def measured(self, image: Image | ImageSource) -> IntensityMap:
+        """Look at a whole picture, and return how its values become what the network sees."""
         mapped = self.intensity.measure(image)
         if mapped.note:
             print_log(f"{image.key} {mapped.note}", logger="current", level=logging.WARNING)
-        pixels = mapped.apply(image.pixels)
+        return mapped
+
+    def converted(
+        self, pixels: np.ndarray, mapped: IntensityMap, image: Image | ImageSource
+    ) -> np.ndarray:
+        """Return what the network sees of a picture or a window of it, uint8 (h, w, num_channels).
+
+        Args:
+            pixels: stored values (h, w, C).
+            mapped: `measured` of the whole picture.
+            image: that the pixels are of, for errors.
+
+        Raises:
+            ImageError: it has other channels than the network.
+        """
+        pixels = mapped.apply(pixels)
         channels = pixels.shape[2]
         if channels not in (1, self.num_channels):
             raise ImageError(
@@ -91,7 +110,7 @@ class LoadCellImage(CellTransform):
             )
         if self.num_channels == len(RGB):
             return as_bgr(pixels)
-        return np.ascontiguousarray(np.broadcast_to(pixels, (*image.size_hw, self.num_channels)))
+        return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], self.num_channels)))
 
 
 @TRANSFORMS.register_module()

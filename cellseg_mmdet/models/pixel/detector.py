@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,37 @@ FOREGROUND = "foreground"  # the group of channels that is the probability of be
 CLASSES = "class"
 OWN = "own"  # the name of a loss that is the code's
 SOFT_MASK_SHAPE = 28, 28  # that of mmdet's mask heads
+
+
+@dataclass(frozen=True, eq=False)
+class PixelCells:
+    """N cells decoded from maps.
+
+    Attributes:
+        masks: `Runs` of N instances.
+        scores: (N,) float32.
+        labels: (N,) int64.
+        soft_masks: (N, rows, columns) uint8, or None where they are not kept.
+    """
+
+    masks: Runs
+    scores: np.ndarray
+    labels: np.ndarray
+    soft_masks: np.ndarray | None = None
+
+    def to_instances(self, device: torch.device | str = "cpu") -> InstanceData:
+        """Return them as mmdet's detectors give theirs; see `PixelDetector.instances`."""
+        scores = torch.tensor(self.scores, dtype=torch.float32, device=device)
+        found = InstanceData(
+            bboxes=torch.tensor(self.masks.boxes, dtype=torch.float32, device=device),
+            labels=torch.from_numpy(self.labels).to(device),
+            scores=scores,
+            masks=EncodedMasks(self.masks),
+            maskness=scores,
+        )
+        if self.soft_masks is not None:
+            found.soft_masks = torch.from_numpy(self.soft_masks).to(device)
+        return found
 
 
 @MODELS.register_module()
@@ -115,18 +147,24 @@ class PixelDetector(BaseDetector):
         """Return the logits (B, maps, H, W) of images (B, C, H, W)."""
         size_hw = batch_inputs.shape[2:]
         for dim in (2, 3):
-            before, behind = self._context(batch_inputs.shape[dim])
+            length = batch_inputs.shape[dim]
+            before, behind = self.context(length)
             if before or behind:
-                index = _mirrored(batch_inputs.shape[dim], before, behind)
+                index = torch.from_numpy(mirrored(np.arange(-before, length + behind), length))
                 batch_inputs = batch_inputs.index_select(dim, index.to(batch_inputs.device))
-        logits = self.decoder(self.extract_feat(batch_inputs))
+        logits = self.logits_of(self.extract_feat(batch_inputs))
+        return logits[:, :, : size_hw[0], : size_hw[1]]
+
+    def logits_of(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the logits (B, maps, H, W), at stride 1, of the backbone's features."""
+        logits = self.decoder(features)
         stride = self.decoder.out_stride
         if stride > 1:
             logits = F.interpolate(logits, scale_factor=float(stride), mode="bilinear")
-        return logits[:, :, : size_hw[0], : size_hw[1]]
+        return logits
 
-    def _context(self, length: int) -> tuple[int, int]:
-        """Return the pixels to put before and behind a side of ``length`` pixels."""
+    def context(self, length: int) -> tuple[int, int]:
+        """Return the mirrored pixels that the network is given before and behind a side of ``length`` pixels."""
         if hasattr(self.backbone, "context"):
             return self.backbone.context(length)
         return 0, -length % self.decoder.total_stride
@@ -251,28 +289,35 @@ class PixelDetector(BaseDetector):
             size_hw: height and width of the masks.
         """
         maps = self.resized(maps, size_hw)
-        as_array = maps.detach().float().cpu().numpy()
-        code_maps, class_maps = np.split(as_array, [self.code.channels])
+        found = self.decoded(maps.detach().float().cpu().numpy())
+        return found.to_instances(maps.device)
+
+    def decoded(self, maps: np.ndarray, *, soft_masks: bool | None = None) -> PixelCells:
+        """Return the cells of maps (maps, H, W) float32 at the size of their masks.
+
+        Args:
+            maps: the code's, then the probability of each class.
+            soft_masks: whether they are cut as well; by default as the detector has it.
+        """
+        code_maps, class_maps = np.split(maps, [self.code.channels])
         decoded = self.code.decode(code_maps)
         runs = Runs.from_label_map(decoded.label_map)
-        scores = maps.new_tensor(decoded.scores, dtype=torch.float32)
         labels = np.zeros(len(runs), dtype=np.int64)
         if len(class_maps):
             labels = class_probabilities(decoded.label_map, class_maps, len(runs)).argmax(axis=1)
-        found = InstanceData(
-            bboxes=maps.new_tensor(runs.boxes, dtype=torch.float32),
-            labels=torch.from_numpy(labels).to(maps.device),
-            scores=scores,
-            masks=EncodedMasks(runs),
-            maskness=scores,
+        cut = None
+        if self.soft_masks if soft_masks is None else soft_masks:
+            cut = self.cut_soft_masks(code_maps, decoded.label_map, runs.boxes)
+        return PixelCells(runs, decoded.scores, labels, cut)
+
+    def cut_soft_masks(
+        self, maps: np.ndarray, label_map: np.ndarray, boxes: np.ndarray
+    ) -> np.ndarray:
+        """Return the soft masks (N, rows, columns) uint8 of the cells 1 to N of a label map (H, W) with these boxes."""
+        parts = cut_soft_masks(
+            self._probabilities(maps[: self.code.channels]), label_map, boxes, SOFT_MASK_SHAPE
         )
-        if self.soft_masks:
-            soft_masks = cut_soft_masks(
-                self._probabilities(code_maps), decoded.label_map, runs.boxes, SOFT_MASK_SHAPE
-            )
-            as_bytes = np.rint(soft_masks * 255).astype(np.uint8)
-            found.soft_masks = torch.from_numpy(as_bytes).to(maps.device)
-        return found
+        return np.rint(parts * 255).astype(np.uint8)
 
     def _probabilities(self, maps: np.ndarray) -> np.ndarray:
         """Return the probability of foreground (H, W) in [0, 1]; 0 and 1 where the code has no map of it."""
@@ -288,11 +333,16 @@ def _losses(group: ChannelGroup, configs: Mapping[str, Any] | None) -> nn.Module
     return nn.ModuleDict({name: MODELS.build(cfg) for name, cfg in configs.items()})
 
 
-def _mirrored(length: int, before: int, behind: int) -> Tensor:
-    """Return indices that continue a side as mirrors at its first and last pixel do."""
+def mirrored(positions: np.ndarray, length: int) -> np.ndarray:
+    """Return which pixels of a side stand at positions on and beyond it: it goes on as mirrors at its ends show it.
+
+    Example:
+        >>> mirrored(np.arange(-2, 5), 3).tolist()
+        [2, 1, 0, 1, 2, 1, 0]
+    """
     period = max(2 * (length - 1), 1)
-    index = torch.arange(-before, length + behind).remainder(period)
-    return index.minimum(period - index)
+    index = positions % period
+    return np.minimum(index, period - index)
 
 
 def _stack(maps: Sequence[Tensor], like: Tensor) -> Tensor:
