@@ -7,63 +7,35 @@ heads see the maps of the whole. Caps, suppression and order are mmdet's own, ov
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
+import numpy as np
 import torch
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.models.detectors import RTMDet
 from mmdet.models.detectors.two_stage import TwoStageDetector
 from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
 from torch import Tensor
 
+from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.tiling.budget import network_bytes_per_px
 from cellseg_mmdet.tiling.cover import Rect
 from cellseg_mmdet.tiling.maps import WholeMaps, map_bytes
 from cellseg_mmdet.tiling.measured_reach import NotTiled
 from cellseg_mmdet.tiling.network_part import NetworkPart
+from cellseg_mmdet.tiling.pictures import NetworkPicture
 from cellseg_mmdet.tiling.rtmdet import RTMDetIns
+from cellseg_mmdet.tiling.scratch import Scratch
 from cellseg_mmdet.tiling.two_stage import TwoStage
 
-MEMORY_BYTES = 1 << 30
-
-
-class Picture(Protocol):
-    """A picture as the test pipeline hands it to the network, read by windows.
-
-    Attributes:
-        size_hw: height and width in pixels, after the pipeline's resizing and before the network's padding.
-        sample: its meta information: ``img_path``, ``ori_shape``, ``img_shape`` and ``scale_factor``.
-    """
-
-    size_hw: tuple[int, int]
-    sample: DetDataSample
-
-    def read(self, window: Rect) -> Tensor:
-        """Return the pixels (channels, rows, columns) of a window that lies within the picture."""
-
-
-@dataclass
-class WholePicture:
-    """What a test pipeline makes of a picture that is in memory.
-
-    Attributes:
-        inputs: (channels, rows, columns), the pipeline's ``inputs``.
-        sample: the pipeline's ``data_samples``.
-    """
-
-    inputs: Tensor
-    sample: DetDataSample
-
-    @property
-    def size_hw(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.inputs.shape[1], self.inputs.shape[2]
-
-    def read(self, window: Rect) -> Tensor:
-        """Return the pixels of a window."""
-        return self.inputs[:, window.rows, window.columns]
+# What is worked on together may take, where no budget is given.
+_BYTES_AT_ONCE = 1 << 30
+_TILE = 1024
 
 
 @dataclass(frozen=True)
@@ -76,7 +48,7 @@ class Cost:
         passes: how often the backbone goes through the picture: once, and once more for each of its layers that
             looks at whole maps and depends on another one.
         times: pixels that the backbone sees, by those of the picture.
-        map_bytes: of the maps that are kept, in memory or in a file.
+        map_bytes: of the maps that are kept, in memory or in files.
     """
 
     tiles: int
@@ -87,24 +59,37 @@ class Cost:
 
 
 class TiledDetector:
-    """A detector, cut open so that it can be worked on tile by tile.
+    """Gives the instances that a detector of mmdet gives of the whole picture.
 
-    Its prediction is the untiled one: the same instances, their scores within 1e-5 and the same masks, as far as float
-    sums that are taken in another order allow.
+    The same instances in the same order, with the same scores and masks, as far as sums of floats that are taken in
+    another order allow: scores agree within 1e-5.
 
     Args:
-        model: mmdet's detector in eval mode, with a test pipeline's picture for input.
+        model: mmdet's detector in eval mode.
+        tile: side of the tiles in pixels, rounded down to the stride. Give either this or ``budget_bytes``.
+        budget_bytes: what the network may take.
 
     Attributes:
+        tile: side of the tiles in pixels.
         stride: where tiles may begin, in pixels.
         context: pixels before and behind a tile that are read with it.
 
     Raises:
         NotTiled: the model is of another kind, or a layer of it sees the whole picture in a way that cannot be gathered
             from tiles; the message names it.
+        UsageError: the smallest tile takes more than the budget.
+
+    Example:
+        >>> from cellseg_mmdet.tiling.pictures import ArrayPicture
+        >>> def cells_in(detector, pixels):
+        ...     tiled = TiledDetector(detector, tile=1024)
+        ...     with Scratch(limit_bytes=1e9) as scratch:
+        ...         return tiled.instances(ArrayPicture(pixels), pixels.shape[:2], scratch)
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(
+        self, model: Any, *, tile: int | None = None, budget_bytes: float | None = None
+    ) -> None:
         self.model = model
         preprocessor = model.data_preprocessor
         if type(preprocessor) is not DetDataPreprocessor:
@@ -113,17 +98,33 @@ class TiledDetector:
             )
         self._divisor = preprocessor.pad_size_divisor
         kind = type(model)
+        heads: type[TwoStage | RTMDetIns]
         if isinstance(model, TwoStageDetector) and kind.predict is TwoStageDetector.predict:
-            heads: type[TwoStage | RTMDetIns] = TwoStage
+            heads = TwoStage
         elif kind is RTMDet:
             heads = RTMDetIns
         else:
             raise NotTiled(f"{kind.__name__} is no detector that is known to tiles")
         self._parts = self._network()
         reach = self._parts[-1].reach
-        self.heads = heads(model, reach.strides, reach.channels, self._divisor)
+        self._heads = heads(model, reach.strides, reach.channels, self._divisor)
         self.stride = self._parts[0].reach.stride
         self.context = self._parts[0].reach.context
+        self._bytes_at_once = budget_bytes or _BYTES_AT_ONCE
+        self.tile = tile or (self._largest_tile(budget_bytes) if budget_bytes else _TILE)
+
+    def _largest_tile(self, budget_bytes: float) -> int:
+        """Return the side of the largest tile that the network has room for, context included."""
+        per_px = network_bytes_per_px(self.model)
+        side = math.isqrt(int(budget_bytes / per_px))
+        tile = (side - sum(_up(length, self.stride) for length in self.context)) // self.stride
+        if tile < 1:
+            least = self.stride + sum(_up(length, self.stride) for length in self.context)
+            raise UsageError(
+                f"the smallest tile of this model takes {per_px * least**2 / 1e9:.2g} GB, more than the "
+                f"{budget_bytes / 1e9:.2g} GB that there are for it: give more (--memory)"
+            )
+        return tile * self.stride
 
     def _network(self) -> list[NetworkPart]:
         """Return backbone and neck as one part; as two where the neck would have the backbone go through all again."""
@@ -159,11 +160,11 @@ class TiledDetector:
         height, width = (-(-side // self._divisor) * self._divisor for side in size_hw)
         return height, width
 
-    def cost(self, size_hw: tuple[int, int], tile: int = 1024) -> Cost:
-        """Return what tiles cost for a picture of this height and width in pixels."""
+    def cost(self, size_hw: tuple[int, int]) -> Cost:
+        """Return what tiles cost for a picture of this height and width in pixels, as the network sees it."""
         padded = self.padded(size_hw)
         first = self._parts[0]
-        cover = first.cover(padded, tile)
+        cover = first.cover(padded, self.tile)
         passes = first.passes if len(cover) > 1 else 1
         maps = [
             map_bytes(part.reach.channels, part.reach.strides, padded, part.dtype)
@@ -174,67 +175,73 @@ class TiledDetector:
             context=self.context,
             passes=passes,
             times=passes * cover.read_pixels / (padded[0] * padded[1]),
-            map_bytes=sum(maps[-2:]),
+            map_bytes=sum(maps),
         )
 
-    @torch.inference_mode()
-    def predict(
+    @torch.no_grad()
+    def instances(
         self,
-        picture: Picture,
+        picture: NetworkPicture,
+        size_hw: tuple[int, int],
+        scratch: Scratch,
         *,
-        tile: int = 1024,
-        memory_bytes: int = MEMORY_BYTES,
-        progress: Callable[[], None] = lambda: None,
-    ) -> DetDataSample:
-        """Return what ``model.test_step`` returns for the picture.
+        description: str = "tiles",
+    ) -> InstanceData:
+        """Return the ``pred_instances`` that ``model.test_step`` gives of the whole picture.
 
         Args:
-            picture: see `Picture`.
-            tile: side of the tiles in pixels, rounded down to the stride.
-            memory_bytes: that feature maps may take in memory; larger ones lie in a file.
-            progress: called after each tile.
+            picture: what the network sees.
+            size_hw: height and width of the picture before it was resized for the network: of the masks.
+            scratch: for feature maps.
+            description: of the progress bar.
 
         Raises:
             UsageError: there is no room for the feature maps.
+            DataError: the network gives values that are not numbers.
         """
-        size_hw = self.padded(picture.size_hw)
-        sample = DetDataSample(metainfo=dict(picture.sample.metainfo))
-        sample.set_metainfo({"batch_input_shape": size_hw, "pad_shape": size_hw})
+        padded = self.padded(picture.size_hw)
+        meta = self._meta(picture.size_hw, size_hw, padded)
         read: Callable[[Rect], list[Tensor]] = partial(self._read, picture)
         maps: WholeMaps | None = None
-        try:
-            for part in self._parts:
-                filled = WholeMaps(
-                    part.reach.channels,
-                    part.reach.strides,
-                    size_hw,
-                    memory_bytes=memory_bytes,
-                    device=self.model.data_preprocessor.device,
-                    dtype=part.dtype,
-                )
-
-                def write(core: Rect, outputs: list[Tensor], filled: WholeMaps = filled) -> None:
-                    filled.write(core, outputs)
-                    progress()
-
-                part.work(size_hw, tile, read, write)
-                if maps is not None:
-                    maps.close()
-                maps, read = filled, filled.read
-            assert maps is not None
-            found = self.heads.predict(maps, sample, tile, memory_bytes, progress)
-        finally:
+        for part in self._parts:
+            filled = WholeMaps(
+                part.reach.channels,
+                part.reach.strides,
+                padded,
+                scratch,
+                device=self.model.data_preprocessor.device,
+                dtype=part.dtype,
+            )
+            part.work(padded, self.tile, read, filled.write, description)
             if maps is not None:
-                maps.close()
-        (result,) = self.model.add_pred_to_datasample([sample], [found])
-        return result
+                maps.free()
+            maps, read = filled, filled.read
+        assert maps is not None
+        found = self._heads.predict(
+            maps, DetDataSample(metainfo=meta), self.tile, self._bytes_at_once
+        )
+        maps.free()
+        return found
 
-    def _read(self, picture: Picture, window: Rect) -> list[Tensor]:
+    @staticmethod
+    def _meta(
+        seen_hw: tuple[int, int], size_hw: tuple[int, int], padded_hw: tuple[int, int]
+    ) -> dict[str, Any]:
+        """Return what mmdet's heads look up of a picture."""
+        return dict(
+            ori_shape=size_hw,
+            img_shape=seen_hw,
+            scale_factor=(seen_hw[1] / size_hw[1], seen_hw[0] / size_hw[0]),
+            batch_input_shape=padded_hw,
+            pad_shape=padded_hw,
+        )
+
+    def _read(self, picture: NetworkPicture, window: Rect) -> list[Tensor]:
         """Return the window (1, channels, rows, columns), normalised, and padded as the whole picture is."""
         height, width = picture.size_hw
-        inside = Rect(window.y0, window.x0, min(window.y1, height), min(window.x1, width))
-        data = {"inputs": [picture.read(inside)]}
-        return [self.model.data_preprocessor(data, False)["inputs"]]
+        pixels = picture.read(window.y0, window.x0, min(window.y1, height), min(window.x1, width))
+        inputs = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, 2, 0)))
+        return [self.model.data_preprocessor({"inputs": [inputs]}, False)["inputs"]]
 
 
 def can_tile(model: Any) -> str | None:
@@ -246,18 +253,8 @@ def can_tile(model: Any) -> str | None:
     return None
 
 
-def predict_detector_tiled(
-    model: Any, picture: Picture, *, tile: int = 1024, memory_bytes: int = MEMORY_BYTES
-) -> DetDataSample:
-    """Return what ``model.test_step`` returns for a picture, worked on tile by tile; see `TiledDetector`.
-
-    For several pictures a `TiledDetector` is made once: it measures the network first.
-
-    Raises:
-        NotTiled: see there.
-        UsageError: there is no room for the feature maps.
-    """
-    return TiledDetector(model).predict(picture, tile=tile, memory_bytes=memory_bytes)
+def _up(length: int, stride: int) -> int:
+    return -(-length // stride) * stride
 
 
 def _normalises(model: Any) -> bool:

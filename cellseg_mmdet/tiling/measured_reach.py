@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from cellseg_mmdet.errors import ConfigError
+from cellseg_mmdet.tiling.receptive_field import NotLocalError
 from cellseg_mmdet.tiling.whole_map import (
     WholeMapLayer,
     whole_map_call,
@@ -32,7 +32,7 @@ _LENGTHS = (1024, 4096)
 _TOLERANCE = 1e-4
 
 
-class NotTiled(ConfigError):
+class NotTiled(NotLocalError):
     """A network whose outputs in a tile are not those in the whole picture: the message says which layer and why."""
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from cellseg_mmdet.progress import progress_bar
 from cellseg_mmdet.tiling.cover import Cover, Rect, Tile
 from cellseg_mmdet.tiling.measured_reach import SIDE, Measured, NotTiled
 from cellseg_mmdet.tiling.whole_map import WholeMapLayer, WholeMapLayers, gather_all
@@ -87,6 +88,7 @@ class NetworkPart:
         tile: int,
         read: Callable[[Rect], list[Tensor]],
         write: Callable[[Rect, list[Tensor]], None],
+        description: str = "tiles",
     ) -> None:
         """Compute all outputs, tile by tile.
 
@@ -95,6 +97,7 @@ class NetworkPart:
             tile: side of the cores in pixels, rounded down to the stride.
             read: gives the windows of the inputs.
             write: takes the core of a tile and the outputs there.
+            description: of the progress bar.
 
         Raises:
             NotTiled: a map has another size than the network's strides give.
@@ -112,11 +115,11 @@ class NetworkPart:
         layers = self._fresh_layers()
         gather_all(
             layers,
-            lambda: tiles,
+            lambda: progress_bar(tiles, description=f"{description}, statistics", unit="tile"),
             lambda each: self._run(read(each.read)),
             lambda each: each.core.within(each.read),
         )
-        for each in tiles:
+        for each in progress_bar(tiles, description=description, unit="tile"):
             with WholeMapLayers(layers):
                 outputs = list(self._run(read(each.read)))
             write(each.core, self._cores(outputs, each))

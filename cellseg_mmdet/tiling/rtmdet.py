@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -62,8 +62,7 @@ class RTMDetIns:
         maps: WholeMaps,
         sample: DetDataSample,
         tile: int,
-        memory_bytes: int,
-        progress: Callable[[], None],
+        memory_bytes: float,
     ) -> InstanceData:
         """Return the instances of a picture, in the coordinates of the original, as mmdet does.
 
@@ -72,7 +71,6 @@ class RTMDetIns:
             sample: its meta information.
             tile: side of the tiles of the head in pixels.
             memory_bytes: for masks that are drawn together.
-            progress: called now and then.
         """
         meta = sample.metainfo
         reach = self.part.reach
@@ -85,7 +83,6 @@ class RTMDetIns:
             device=maps.levels[0].device,
         )
         found = self._instances(maps, meta, tile, mask_map)
-        progress()
         size_hw = tuple(meta["ori_shape"][:2])
         runs = self._masks(found, mask_map[0], size_hw, meta["scale_factor"], memory_bytes)
         found.masks = EncodedMasks(runs)
@@ -116,7 +113,7 @@ class RTMDetIns:
             own = core.divided(strides[-1])
             mask_map[:, :, own.rows, own.columns] = outputs[-1]
 
-        self.part.work(maps.size_hw, tile, maps.read, collect)
+        self.part.work(maps.size_hw, tile, maps.read, collect, "instances")
         # mmdet draws the masks at once: of a map of one point, and they are thrown away.
         return head._predict_by_feat_single(
             cls_score_list=[level.as_map(0) for level in levels],
@@ -148,12 +145,12 @@ class RTMDetIns:
         mask_map: Tensor,
         size_hw: tuple[int, ...],
         scale_factor: tuple[float, ...],
-        memory_bytes: int,
+        memory_bytes: float,
     ) -> Runs:
         """Draw all masks, window by window: enlarged to the network's input, then to the original picture."""
         height, width = size_hw
         owners, starts, lengths = [], [], []
-        step = max(1, memory_bytes // (_BYTES_A_PIXEL * _WINDOW**2))
+        step = max(1, int(memory_bytes / (_BYTES_A_PIXEL * _WINDOW**2)))
         stride = self._head.prior_generator.strides[0][0]
         axes = [
             _Axis(points * stride, 1 / scale, mask_map.dtype)

@@ -77,8 +77,7 @@ class TwoStage:
         maps: WholeMaps,
         sample: DetDataSample,
         tile: int,
-        memory_bytes: int,
-        progress: Callable[[], None],
+        memory_bytes: float,
     ) -> InstanceData:
         """Return the instances of a picture, in the coordinates of the original, as mmdet does.
 
@@ -87,15 +86,12 @@ class TwoStage:
             sample: its meta information.
             tile: side of the tiles of the dense head in pixels.
             memory_bytes: that the RoI heads may take for what they work on together.
-            progress: called now and then.
         """
         meta = sample.metainfo
         proposals = self._proposals(maps, meta, tile)
-        progress()
         if not len(proposals):
             return self._roi_head.predict(maps.levels, [proposals], [sample], rescale=True)[0]
         found = self._boxes(maps, meta, proposals, memory_bytes)
-        progress()
         if not self._roi_head.with_mask:
             return found
         at_once = _at_once(memory_bytes, self._roi_head.mask_roi_extractor, _MASK_FACTOR)
@@ -122,7 +118,7 @@ class TwoStage:
                 scores = logits.sigmoid() if rpn.use_sigmoid_cls else logits.softmax(-1)[:, :-1]
                 level.add(core.divided(strides[index]), scores, [logits, deltas])
 
-        self.part.work(maps.size_hw, tile, maps.read, collect)
+        self.part.work(maps.size_hw, tile, maps.read, collect, "proposals")
         priors = [
             rpn.prior_generator.sparse_priors(
                 level.places(), size, index, level.values[0].dtype, level.values[0].device
@@ -140,7 +136,7 @@ class TwoStage:
         )
 
     def _boxes(
-        self, maps: WholeMaps, meta: dict[str, Any], proposals: InstanceData, memory_bytes: int
+        self, maps: WholeMaps, meta: dict[str, Any], proposals: InstanceData, memory_bytes: float
     ) -> InstanceData:
         head = self._roi_head
         rescale = not head.with_mask  # else the mask head does it
@@ -170,11 +166,11 @@ class TwoStage:
         )[0]
 
 
-def _at_once(memory_bytes: int, extractors: Any, factor: int) -> int:
+def _at_once(memory_bytes: float, extractors: Any, factor: int) -> int:
     """Return how many regions are worked on together."""
     extractor = extractors[0] if isinstance(extractors, nn.ModuleList) else extractors
     rows, columns = extractor.roi_layers[0].output_size
-    return max(1, memory_bytes // (4 * extractor.out_channels * rows * columns * factor))
+    return int(memory_bytes / (4 * extractor.out_channels * rows * columns * factor))
 
 
 def _in_parts(
@@ -192,13 +188,13 @@ def _in_parts(
     at_once = max(_FEW, min(at_once, _IN_FILE) if maps.in_file else at_once)
     if len(instances) <= at_once:
         result = work(subset(instances, slice(None)))
-        maps.release()
+        maps.let_go()
         return result
     order = _by_place(boxes)
     results = []
     for chosen in torch.split(order, at_once):
         results.append(work(subset(instances, chosen)))
-        maps.release()
+        maps.let_go()
     return InstanceData.cat(results)[order.argsort()]
 
 

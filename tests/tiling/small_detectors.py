@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,11 +12,14 @@ from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
 from torch import nn
 
 import cellseg_mmdet.models  # noqa: F401
 from cellseg_mmdet.structures import ImagePrediction, from_dump_entry
-from cellseg_mmdet.tiling.detectors import WholePicture
+from cellseg_mmdet.tiling.detectors import TiledDetector
+from cellseg_mmdet.tiling.pictures import ArrayPicture
+from cellseg_mmdet.tiling.scratch import Scratch
 
 CLASSES = 2
 CONFIGS = {
@@ -121,26 +124,41 @@ def blobs(size_hw: tuple[int, int], seed: int = 0) -> np.ndarray:
     return np.repeat(image.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def picture(image: np.ndarray, scale: tuple[float, float] = (1.0, 1.0)) -> WholePicture:
-    """Return an image (H, W, 3) as a test pipeline gives it, enlarged by factors of the width and the height."""
+class Seen(NamedTuple):
+    """A picture as the network sees it, and the size that it had before."""
+
+    picture: ArrayPicture
+    size_hw: tuple[int, int]
+
+
+def seen(image: np.ndarray, scale_yx: tuple[float, float] = (1.0, 1.0)) -> Seen:
+    """Return an image (H, W, 3) resized by factors of the height and the width."""
     height, width = image.shape[:2]
-    size = round(width * scale[0]), round(height * scale[1])
-    resized = image if scale == (1.0, 1.0) else cv2.resize(image, size)
-    meta = dict(
-        img_path="blobs.png", img_id=7, ori_shape=(height, width), img_shape=resized.shape[:2],
-        scale_factor=(size[0] / width, size[1] / height),
-    )  # fmt: skip
-    inputs = torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))
-    return WholePicture(inputs, DetDataSample(metainfo=meta))
+    size = round(width * scale_yx[1]), round(height * scale_yx[0])
+    resized = image if scale_yx == (1.0, 1.0) else cv2.resize(image, size)
+    return Seen(ArrayPicture(resized), (height, width))
 
 
-def found_in(sample: DetDataSample) -> ImagePrediction:
-    """Return what a model found, as it goes on."""
-    return from_dump_entry(sample.to_dict())
+def in_tiles(tiled: TiledDetector, image: Seen, limit_bytes: float = 1e9) -> ImagePrediction:
+    """Return what a detector finds tile by tile."""
+    with Scratch(limit_bytes) as scratch:
+        return _prediction(tiled.instances(image.picture, image.size_hw, scratch), image.size_hw)
 
 
 @torch.inference_mode()
-def whole(model: Any, seen: WholePicture) -> ImagePrediction:
+def whole(model: Any, image: Seen) -> ImagePrediction:
     """Return what a model finds in the whole picture."""
-    data = {"inputs": [seen.inputs], "data_samples": [DetDataSample(metainfo=seen.sample.metainfo)]}
-    return found_in(model.test_step(data)[0])
+    pixels = image.picture.pixels
+    meta = dict(
+        img_path="blobs.png", img_id=7, ori_shape=image.size_hw, img_shape=pixels.shape[:2],
+        scale_factor=(pixels.shape[1] / image.size_hw[1], pixels.shape[0] / image.size_hw[0]),
+    )  # fmt: skip
+    inputs = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+    data = {"inputs": [inputs], "data_samples": [DetDataSample(metainfo=meta)]}
+    return _prediction(model.test_step(data)[0].pred_instances, image.size_hw)
+
+
+def _prediction(instances: InstanceData, size_hw: tuple[int, int]) -> ImagePrediction:
+    sample = DetDataSample(metainfo=dict(img_path="blobs.png", img_id=7, ori_shape=size_hw))
+    sample.pred_instances = instances
+    return from_dump_entry(sample.to_dict())

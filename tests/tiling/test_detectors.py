@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +13,12 @@ from mmdet.registry import MODELS
 from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 
+from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.structures import ImagePrediction
-from cellseg_mmdet.tiling.detectors import TiledDetector, can_tile, predict_detector_tiled
+from cellseg_mmdet.tiling.detectors import TiledDetector, can_tile
 from cellseg_mmdet.tiling.measured_reach import NotTiled
-from tests.tiling.small_detectors import blobs, build, found_in, picture, whole
+from cellseg_mmdet.tiling.scratch import Scratch
+from tests.tiling.small_detectors import blobs, build, in_tiles, seen, whole
 
 # Configuration, norm of the neck, and a seed whose weights draw masks of many sizes.
 KINDS = {
@@ -31,9 +32,9 @@ KINDS = {
 
 
 @cache
-def detector(kind: str, dtype: torch.dtype = torch.float64) -> TiledDetector:
+def detector(kind: str, tile: int, dtype: torch.dtype = torch.float64) -> TiledDetector:
     """Return a detector that computes in float64, so that the order of sums decides about no pixel."""
-    return TiledDetector(build(*KINDS[kind], dtype=dtype))
+    return TiledDetector(build(*KINDS[kind], dtype=dtype), tile=tile)
 
 
 def assert_same(found: ImagePrediction, expected: ImagePrediction, score_atol: float) -> None:
@@ -48,13 +49,14 @@ def both(
     kind: str,
     size_hw: tuple[int, int],
     tile: int,
-    scale: tuple[float, float] = (1.0, 1.0),
+    scale_yx: tuple[float, float] = (1.0, 1.0),
     seed: int = 0,
-    **options: Any,
+    limit_bytes: float = 1e9,
 ) -> tuple[ImagePrediction, ImagePrediction]:
-    tiled = detector(kind)
-    seen = picture(blobs(size_hw, seed), scale)
-    return found_in(tiled.predict(seen, tile=tile, **options)), whole(tiled.model, seen)
+    tiled = detector(kind, 96)
+    tiled.tile = tile
+    image = seen(blobs(size_hw, seed), scale_yx)
+    return in_tiles(tiled, image, limit_bytes), whole(tiled.model, image)
 
 
 def test_mask_rcnn_in_eight_tiles() -> None:
@@ -66,9 +68,9 @@ def test_mask_rcnn_in_eight_tiles() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("memory_bytes", [0, 1 << 30], ids=["in parts", "at once"])
-def test_every_kind_on_a_resized_picture(kind: str, memory_bytes: int) -> None:
-    found, expected = both(kind, (130, 210), 160, (1.6, 1.4), memory_bytes=memory_bytes)
+@pytest.mark.parametrize("limit_bytes", [0, 1e9], ids=["in files", "in memory"])
+def test_every_kind_on_a_resized_picture(kind: str, limit_bytes: float) -> None:
+    found, expected = both(kind, (130, 210), 160, (1.4, 1.6), limit_bytes=limit_bytes)
     assert len(expected) > 10
     assert len(np.unique(expected.masks.areas)) > 5
     assert_same(found, expected, 1e-12)
@@ -105,50 +107,70 @@ def test_rtmdet_on_any_picture(size_hw: tuple[int, int], tile: int, seed: int) -
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_in_single_precision_scores_agree(kind: str) -> None:
-    tiled = detector(kind, torch.float32)
-    seen = picture(blobs((150, 260), 1))
-    expected = whole(tiled.model, seen)
-    found = found_in(tiled.predict(seen, tile=96))
+    tiled = detector(kind, 96, torch.float32)
+    image = seen(blobs((150, 260), 1))
+    expected = whole(tiled.model, image)
+    found = in_tiles(tiled, image)
     assert np.allclose(found.scores, expected.scores, rtol=0, atol=1e-5)
     # A pixel whose probability is the threshold but for the last bits may fall on either side.
     assert abs(found.masks.areas - expected.masks.areas).max() <= 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mask-rcnn", "rtmdet"])
+def test_few_at_once(kind: str) -> None:
+    tiled = TiledDetector(build(*KINDS[kind], dtype=torch.float64), tile=96)
+    image = seen(blobs((150, 260)))
+    at_once = in_tiles(tiled, image)
+    tiled._bytes_at_once = 0
+    assert_same(in_tiles(tiled, image), at_once, 1e-12)
+
+
 def test_the_picture_is_read_by_windows() -> None:
-    tiled = detector("mask-rcnn")
-    seen = picture(blobs((150, 700)))
+    tiled = detector("mask-rcnn", 64)
+    image = seen(blobs((150, 700)))
     sizes = []
 
     class Windows:
-        size_hw = seen.size_hw
-        sample = seen.sample
+        size_hw = image.size_hw
 
-        def read(self, window: Any) -> torch.Tensor:
-            sizes.append((window.height, window.width))
-            return seen.read(window)
+        def read(self, y0: int, x0: int, y1: int, x1: int) -> np.ndarray:
+            sizes.append((y1 - y0, x1 - x0))
+            return image.picture.read(y0, x0, y1, x1)
 
-    tiled.predict(Windows(), tile=64)
+    with Scratch(limit_bytes=1e9) as scratch:
+        tiled.instances(Windows(), image.size_hw, scratch)
     before, behind = (-(-side // tiled.stride) * tiled.stride for side in tiled.context)
     assert max(width for _, width in sizes) == before + 64 + behind < 700
-    assert len(sizes) == tiled.cost((150, 700), 64).tiles
+    assert len(sizes) == tiled.cost((150, 700)).tiles
 
 
 def test_cost() -> None:
-    cost = detector("mask-rcnn").cost((512, 512), 256)
+    tiled = detector("mask-rcnn", 256)
+    cost = tiled.cost((512, 512))
     assert (cost.tiles, cost.passes) == (4, 1)
     before, behind = (-(-side // 32) * 32 for side in cost.context)
     assert cost.times == ((512 + before + behind) / 512) ** 2
     # 16 channels at strides 4, 8, 16 and 32 in float64
     assert cost.map_bytes == 16 * 8 * (128**2 + 64**2 + 32**2 + 16**2)
-    assert detector("mask-rcnn").cost((512, 512), 512).times == 1
+    assert tiled.cost((256, 256)).times == 1
+
+
+def test_tiles_for_a_budget() -> None:
+    model = build("mask-rcnn")
+    larger, smaller = (TiledDetector(model, budget_bytes=each) for each in (4e8, 2e8))
+    assert larger.tile > smaller.tile > 0
+    assert smaller.tile % smaller.stride == 0
+    with pytest.raises(UsageError, match=r"smallest tile .*--memory"):
+        TiledDetector(model, budget_bytes=1e6)
 
 
 def test_nothing_found() -> None:
     model = build("mask-rcnn")
     model.roi_head.test_cfg.score_thr = 1.1
-    seen = picture(blobs((100, 140)))
-    found = found_in(predict_detector_tiled(model, seen, tile=64))
-    assert (len(found), len(whole(model, seen))) == (0, 0)
+    image = seen(blobs((100, 140)))
+    found = in_tiles(TiledDetector(model, tile=64), image)
+    assert (len(found), len(whole(model, image))) == (0, 0)
     assert (found.height, found.width) == (100, 140)
 
 

@@ -11,6 +11,7 @@ from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.tiling.cover import Rect
 from cellseg_mmdet.tiling.maps import WholeMaps
 from cellseg_mmdet.tiling.network_part import NetworkPart
+from cellseg_mmdet.tiling.scratch import Scratch
 
 
 def network(*layers: nn.Module) -> NetworkPart:
@@ -23,9 +24,10 @@ def network(*layers: nn.Module) -> NetworkPart:
 
 def in_tiles(part: NetworkPart, image: Tensor, tile: int) -> Tensor:
     size = (image.shape[2], image.shape[3])
-    with WholeMaps(
-        part.reach.channels, part.reach.strides, size, memory_bytes=0, dtype=torch.float64
-    ) as maps:
+    with Scratch(limit_bytes=0) as scratch:
+        maps = WholeMaps(
+            part.reach.channels, part.reach.strides, size, scratch, dtype=torch.float64
+        )
         part.work(size, tile, lambda rect: [image[:, :, rect.rows, rect.columns]], maps.write)
         return maps.levels[0].clone()
 
@@ -87,12 +89,14 @@ def test_maps_in_a_file_are_those_in_memory() -> None:
     values = [torch.rand(1, 3, 2, 2), torch.rand(1, 1, 1, 1)]
     whole = Rect(0, 0, 18, 20)
     read = []
-    for memory_bytes in (0, 1 << 20):
-        with WholeMaps([3, 1], [4, 8], (18, 20), memory_bytes=memory_bytes) as maps:
-            assert maps.in_file == (memory_bytes == 0)
+    for limit_bytes in (0, 1 << 20):
+        with Scratch(limit_bytes) as scratch:
+            maps = WholeMaps([3, 1], [4, 8], (18, 20), scratch)
+            assert maps.in_file == (limit_bytes == 0)
             maps.write(window, values)
             read.append(maps.read(whole))
             assert torch.equal(maps.read(window)[0], values[0])
+            maps.free()
         assert maps.levels == ()
     assert all(torch.equal(one, other) for one, other in zip(*read, strict=True))
     assert [tuple(each.shape) for each in read[0]] == [(1, 3, 5, 5), (1, 1, 3, 3)]
