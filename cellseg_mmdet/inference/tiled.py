@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmdet.structures import DetDataSample
-from mmengine.structures import InstanceData
+from mmengine.dataset import pseudo_collate
 from torch import nn
 
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.images import Image, ImageSource
+from cellseg_mmdet.images.scale import resized_prediction
 from cellseg_mmdet.images.tile_choice import TileChoice
 from cellseg_mmdet.inference.seen import SeenPictures, views_of
 from cellseg_mmdet.models.pixel import PixelDetector, PixelTTAModel
@@ -27,6 +29,8 @@ from cellseg_mmdet.tiling.budget import (
     free_bytes,
     network_bytes_per_px,
 )
+from cellseg_mmdet.tiling.cover import Rect
+from cellseg_mmdet.tiling.fallback import predict_with_overlap
 from cellseg_mmdet.tiling.pictures import NetworkPicture
 from cellseg_mmdet.tiling.pixel import TiledPixelDetector
 from cellseg_mmdet.tiling.pixel_maps import PixelMaps
@@ -35,6 +39,9 @@ from cellseg_mmdet.tiling.scratch import Scratch
 
 # Of the memory: what the network may take for a tile, and what its results may before they go to files.
 _OF_NETWORK, _OF_RESULTS = 0.4, 0.3
+# Tiles of models that are not taken apart: sides of their cores, and what heads take besides backbone and neck.
+_SMALLEST_CORE, _LARGEST_CORE = 128, 2048
+HEADS = 1.5
 
 
 class TiledPredictor:
@@ -117,7 +124,13 @@ class TiledPredictor:
         """
         with Scratch(_OF_RESULTS * self.budget_bytes, self._folder) as scratch:
             seen, size_hw = self._pictures.picture(image, scratch, factors_yx)
-            instances = self._instances(seen, size_hw, scratch)
+            exact = self._exact()
+            if exact is None:
+                return self._overlapped(seen, name, size_hw)
+            views = [IDENTITY]
+            if isinstance(self._model, PixelTTAModel):
+                views = views_in(self._pictures.packing[0])
+            instances = exact.instances(seen, size_hw, scratch, views=views)
         sample = DetDataSample(metainfo=dict(img_path=name, ori_shape=size_hw, img_id=0))
         sample.pred_instances = instances
         return from_dump_entry(sample.to_dict())
@@ -132,22 +145,59 @@ class TiledPredictor:
     def _detector(self) -> Any:
         return self._model.module if hasattr(self._model, "merge_preds") else self._model
 
-    def _instances(
-        self, seen: NetworkPicture, size_hw: tuple[int, int], scratch: Scratch
-    ) -> InstanceData:
-        if not isinstance(self._detector, PixelDetector):
-            raise NotLocalError(f"{type(self._detector).__name__} is no pixel model")
-        if self._tiled is None:
-            is_auto = isinstance(self._choice.tile, str)
-            self._tiled = TiledPixelDetector(
-                PixelMaps(self._detector, budget_bytes=_OF_NETWORK * self.budget_bytes)
-                if is_auto
-                else PixelMaps(self._detector, tile=int(self._choice.tile))
+    def _exact(self) -> TiledPixelDetector | None:
+        """Return what predicts tiles with the result of the whole; None, and a note why, if nothing does."""
+        if self._tiled is not None or not isinstance(self._detector, PixelDetector):
+            return self._tiled
+        try:
+            if isinstance(self._choice.tile, str):
+                maps = PixelMaps(self._detector, budget_bytes=_OF_NETWORK * self.budget_bytes)
+            else:
+                maps = PixelMaps(self._detector, tile=self._choice.tile)
+        except NotLocalError as error:
+            self._notes.append(str(error))
+            return None
+        self._tiled = TiledPixelDetector(maps)
+        return self._tiled
+
+    def _overlapped(
+        self, seen: NetworkPicture, name: str, size_hw: tuple[int, int]
+    ) -> ImagePrediction:
+        """Return the prediction of any model, from tiles that overlap."""
+        if self._per_px is None:
+            self._per_px = network_bytes_per_px(self._detector)
+        most_px = self.budget_bytes / (HEADS * self._per_px)
+        tile = self._choice.tile
+        if isinstance(tile, str):
+            # With as much again around it for cells that go on beyond it.
+            tile = int(min(math.sqrt(most_px) / 2, _LARGEST_CORE)) // 32 * 32
+            if tile < _SMALLEST_CORE:
+                raise UsageError(
+                    f"tiles of {_SMALLEST_CORE} pixels do not fit {self.budget_bytes / 1e9:.2g} GB: give more "
+                    "(--memory)"
+                )
+
+        def predict(window: Rect) -> ImagePrediction:
+            pixels = seen.read(window.y0, window.x0, window.y1, window.x1)
+            shape = (window.height, window.width)
+            results: Any = dict(
+                img=np.ascontiguousarray(pixels),
+                img_shape=shape,
+                ori_shape=shape,
+                scale_factor=(1.0, 1.0),
+                img_id=0,
+                img_path=name,
             )
-        views = [IDENTITY]
-        if isinstance(self._model, PixelTTAModel):
-            views = views_in(self._pictures.packing[0])
-        return self._tiled.instances(seen, size_hw, scratch, views=views)
+            for step in self._pictures.packing:
+                results = step(results)
+            with torch.inference_mode():
+                (sample,) = self._model.test_step(pseudo_collate([results]))
+            sample.set_metainfo({"img_path": name, "ori_shape": shape})
+            return from_dump_entry(sample.to_dict())
+
+        found = predict_with_overlap(predict, seen.size_hw, tile, most_px=most_px)
+        self._notes += found.notes()
+        return resized_prediction(found.prediction, size_hw)
 
 
 def views_in(step: Any) -> list[Turn]:

@@ -21,15 +21,18 @@ from cellseg_mmdet.images.scale import ScaleChoice
 from cellseg_mmdet.images.tile_choice import TileChoice
 from cellseg_mmdet.inference import Model, ModelSpec, Predictor, infer_images, plan
 from cellseg_mmdet.structures import ImagePrediction
-from cellseg_mmdet.structures.prediction_dump import read_dump
+from cellseg_mmdet.structures.prediction_dump import load_predictions
 from tests.tiling.networks import random_weights
 
 pytestmark = pytest.mark.slow
 
 CONFIGS = Path(__file__).parents[2] / "configs/pixel"
-DSB2018 = CONFIGS / "pixel_lite0_flow_cpu_dsb2018.py"
-SARTORIUS = CONFIGS / "pixel_lite0_flow_cpu_sartorius.py"  # resizes by 1.5
-UNTRAINED = {"model.backbone.init_cfg": None, "model.code.flow_thr": 10.0}
+DSB2018 = CONFIGS / "pixel_lite0_rim_cpu_dsb2018.py"
+SARTORIUS = CONFIGS / "pixel_lite0_rim_cpu_sartorius.py"  # resizes by 1.5
+UNTRAINED = {
+    "model.backbone.init_cfg": None,
+    "postprocess.0.score_thr": 0.0,
+}
 
 
 def blobs(height: int, width: int, channels: int = 1, seed: int = 0) -> np.ndarray:
@@ -67,7 +70,7 @@ def found(
 ) -> ImagePrediction:
     summary = infer_images(model, plan([path]), out, write=["dump"], tile=tile, **options)
     assert summary.num_images == 1
-    (prediction,) = read_dump(out / "predictions.pkl")
+    (prediction,) = load_predictions(out / "predictions.pkl")
     return prediction
 
 
@@ -202,3 +205,35 @@ def environment(root: Path) -> dict[str, str]:
     import os
 
     return {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+
+
+GROUP_NORM = {
+    **UNTRAINED,
+    "model.decoder.norm_cfg": dict(type="GN", num_groups=4),
+}
+
+
+def test_a_model_that_cannot_be_taken_apart(
+    weights: Path, picture_file: Path, tmp_path: Path
+) -> None:
+    cfg = load_config(DSB2018, GROUP_NORM)
+    prepare_model_cfg(cfg)
+    path = tmp_path / "group_norm.pth"
+    model = random_weights(MODELS.build(cfg.model))
+    torch.save(
+        {"state_dict": model.state_dict(), "meta": {"dataset_meta": {"classes": ("cell",)}}}, path
+    )
+    source = ModelSpec(str(DSB2018), str(path), device="cpu", cfg_options=GROUP_NORM)
+    tiled = source.load().tiled(TileChoice(128))
+    with open_image(picture_file) as image:
+        found = tiled.predict(image, "field.image")
+    assert len(found) > 10
+    assert (found.height, found.width) == (330, 420)
+    notes = tiled.pop_notes()
+    assert "GroupNorm decoder.convs" in notes[0]
+    assert "overlapping tiles" in notes[1]
+    assert tiled.pop_notes() == []
+    summary = infer_images(
+        source, plan([picture_file]), tmp_path / "out", write=["coco"], tile=TileChoice(128)
+    )
+    assert "overlapping tiles" in summary.warnings[0]
