@@ -116,7 +116,7 @@ ROOMS = {
     ),
     "inference": Room(
         "predictor and runners: what needs a trained model",
-        _rooms(f"{_JUDGED} {_PAGES} datasets models tiling engine ops fusion"),
+        _rooms(f"{_JUDGED} {_PAGES} datasets models tiling pixel_codes engine ops fusion"),
         needs_torch=True,
     ),
     "demo": Room(

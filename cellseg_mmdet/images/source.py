@@ -359,10 +359,8 @@ def _formats() -> list[type[ImageFile]]:
 
 def _checked_level(level: int, scene: Scene) -> int:
     if not 0 <= level < len(scene.levels):
-        sizes = ", ".join(
-            f"{number} ({height} x {width})" for number, (height, width) in enumerate(scene.levels)
-        )
-        raise ImageError(f"has no level {level}; there are {sizes}")
+        sizes = [f"{number} ({h} x {w})" for number, (h, w) in enumerate(scene.levels)]
+        raise ImageError(f"has no level {level}; there are {', '.join(sizes)}")
     return level
 
 
