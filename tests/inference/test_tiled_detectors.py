@@ -54,7 +54,7 @@ def test_tiles_and_whole(spec: ModelSpec, picture_file: Path, tmp_path: Path) ->
         out = tmp_path / str(tile)
         choice = TileChoice(tile)
         summary = infer_images(spec, plan([picture_file]), out, write=["dump"], tile=choice)
-        assert summary.warnings == []
+        assert not any("overlapping" in warning for warning in summary.warnings)
         (found[tile],) = load_predictions(out / "predictions.pkl")
     whole = found["off"]
     assert len(whole) > 10
