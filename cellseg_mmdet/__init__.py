@@ -2,7 +2,7 @@
 
     from cellseg_mmdet import load_model, read_image
 
-    model = load_model("my_config.py", "epoch_20.pth")
+    model = load_model("nuclei")  # or load_model("my_config.py", "epoch_20.pth")
     cells = model(read_image("a.tif"))
     cells.label_map(), cells.boxes, cells.scores, len(cells)
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 PACKAGE = "cellseg_mmdet"
 # Where mim and mmengine look for the configs of a package; in a checkout a link to its configs/.
 CONFIGS = Path(__file__).parent / ".mim" / "configs"
+# Trained models: a folder each, with these files in it.
+MODELS = Path(__file__).parent / "shipped"
+MODEL_CONFIG, MODEL_WEIGHTS, MODEL_CARD = "config.json", "weights.safetensors", "card.json"
 _MAX_NAMED = 5
 
 
@@ -32,12 +35,27 @@ def shipped_configs() -> dict[str, Path]:
     }
 
 
+def shipped_models() -> dict[str, Path]:
+    """Return name -> folder of all trained models that come with the package: those whose weights are there.
+
+    Example:
+        >>> all((folder / "weights.safetensors").is_file() for folder in shipped_models().values())
+        True
+    """
+    return {path.parent.name: path.parent for path in sorted(MODELS.glob(f"*/{MODEL_WEIGHTS}"))}
+
+
+def is_model_name(name: str | os.PathLike[str]) -> bool:
+    """Return whether this names a trained model that comes with the package, and not a file."""
+    return os.fspath(name) in shipped_models() and not Path(name).is_file()
+
+
 def config_path(config: str | os.PathLike[str]) -> Path:
-    """Return the file of a config: a path, else the name of a shipped config.
+    """Return the file of a config: a path, else the name of a shipped config or of a shipped model.
 
     Args:
         config: a file, or ``mask-rcnn_r18_fpn_cpu_sartorius``, with or without ``.py`` and the folder it is in
-            (``mask_rcnn/...`` or ``cellseg_mmdet::mask_rcnn/...``).
+            (``mask_rcnn/...`` or ``cellseg_mmdet::mask_rcnn/...``), or the name of a model in `shipped_models`.
 
     Raises:
         UsageError: there is neither such a file nor such a name; similar names are given.
@@ -48,15 +66,18 @@ def config_path(config: str | os.PathLike[str]) -> Path:
     """
     if Path(config).is_file():
         return Path(config)
+    models = shipped_models()
+    if os.fspath(config) in models:
+        return models[os.fspath(config)] / MODEL_CONFIG
     shipped = shipped_configs()
     wanted = os.fspath(config).removeprefix(f"{PACKAGE}::").removesuffix(".py")
     folder, _, name = wanted.rpartition("/")
     found = shipped.get(name)
     if found and folder in ("", found.parent.name):
         return found
-    alike = difflib.get_close_matches(name, shipped, _MAX_NAMED, cutoff=0.7)
+    alike = difflib.get_close_matches(name, [*models, *shipped], _MAX_NAMED, cutoff=0.7)
     raise UsageError(
-        f"config {config}: there is no such file, and no shipped config has this name. "
+        f"config {config}: there is no such file, and no shipped config or model has this name. "
         + (f"Similar: {', '.join(alike)}" if alike else f"The shipped ones lie in {CONFIGS}")
     )
 

@@ -34,7 +34,7 @@ def _rooms(names: str) -> frozenset[str]:
 
 _DATA = "masks structures images annotations converters"
 _DRAW = "visualization.draw"
-_JUDGED = f"{_DATA} postprocess export evaluation {_DRAW}"
+_JUDGED = f"{_DATA} postprocess measure export evaluation {_DRAW}"
 _PAGES = "visualization.charts visualization.pages"
 
 # From the ground up: a room stands on those above it in this list.
@@ -46,6 +46,7 @@ ROOMS = {
         "mmcv's operators without a compiler; imports nothing else of the package", needs_torch=True
     ),
     "doctor": Room("one module: what is installed, and whether it works", _rooms("ops")),
+    "shipped": Room("trained models that come with the package, a folder each, and their cards"),
     "structures": Room(
         "the types that everybody hands on: records, predictions, and the layout of their dumps",
         _rooms("masks"),
@@ -70,6 +71,10 @@ ROOMS = {
         "what a pixel model predicts, one file a code: cells to maps and maps to cells",
         _rooms("masks ops postprocess"),
     ),
+    "measure": Room(
+        "numbers per cell, in pixels and micrometres, and their medians per image and group",
+        _rooms("masks ops structures images"),
+    ),
     "fusion": Room(
         "detections of several models or views into one set", _rooms("masks structures")
     ),
@@ -79,11 +84,11 @@ ROOMS = {
     ),
     "export": Room(
         "writers of predictions, one file each, and the check of submissions",
-        _rooms(f"{_DATA} postprocess {_DRAW}"),
+        _rooms(f"{_DATA} postprocess measure {_DRAW}"),
     ),
     "evaluation": Room(
-        "metric functions, what became of each cell, and the tables of both",
-        _rooms(f"{_DATA} postprocess export"),
+        "metric functions, what became of each cell, and the tables of both; files of cells of every kind, read",
+        _rooms(f"{_DATA} postprocess measure export"),
     ),
     "tuning": Room(
         "the search for the numbers of the post-processing",
@@ -111,12 +116,12 @@ ROOMS = {
     ),
     "engine": Room(
         "configs, checkpoints, processes; the metric and the dump that mmdet's loops call",
-        _rooms("masks structures annotations postprocess evaluation ops"),
+        _rooms("masks structures annotations postprocess evaluation ops shipped"),
         needs_torch=True,
     ),
     "inference": Room(
         "predictor and runners: what needs a trained model",
-        _rooms(f"{_JUDGED} {_PAGES} datasets models tiling pixel_codes engine ops fusion"),
+        _rooms(f"{_JUDGED} {_PAGES} datasets models tiling pixel_codes engine ops fusion shipped"),
         needs_torch=True,
     ),
     "demo": Room(
@@ -127,13 +132,14 @@ ROOMS = {
         "the console command `cellseg`: argument parsers, one file a command; loads torch when a command runs",
         _rooms(
             f"{_JUDGED} {_PAGES} synthetic fusion tuning datasets models tiling engine inference ops demo doctor"
+            " shipped"
         ),
     ),
 }
 # Modules at the top that import no room: every room may import them, but for `ops`.
 GROUND = _rooms(
-    "archives choices config_content config_errors config_files errors fields fileio npy pickle_machine processes"
-    " progress registry safe_pickle terminal __init__"
+    "archives choices config_content config_errors config_files errors fields fileio mask_pipelines npy"
+    " pickle_machine processes progress registry safe_pickle terminal __init__"
 )
 ALONE = _rooms("ops")
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from cellseg_mmdet.config_files import (
@@ -14,9 +16,12 @@ from cellseg_mmdet.config_files import (
     config_path,
     read_config,
     shipped_configs,
+    shipped_models,
 )
 from cellseg_mmdet.engine import load_config
 from cellseg_mmdet.errors import UsageError
+from tests.shipped.tiny import write_tiny
+from tools.models.pack import pack
 
 ROOT = Path(__file__).parents[1]
 NAME = "mask-rcnn_r18_fpn_cpu_sartorius"
@@ -91,10 +96,13 @@ def test_base_of_a_config_that_is_written() -> None:
 
 
 @pytest.mark.slow
-def test_the_wheel_brings_its_configs(tmp_path: Path) -> None:
+def test_the_wheel_brings_its_configs_and_models(tmp_path: Path) -> None:
     """Built from what git would commit, installed in an empty environment, used far from the checkout."""
     source, wheels, venv = tmp_path / "source", tmp_path / "wheels", tmp_path / "venv"
     copy_sources(source)
+    model = source / "cellseg_mmdet/shipped/dots"
+    config, checkpoint, facts = write_tiny(tmp_path)
+    pack(checkpoint, config, "dots", facts=facts, half=True, out_dir=model.parent)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     run(*pip, "wheel", source, "--no-deps", "--no-build-isolation", "--wheel-dir", wheels)
     run(sys.executable, "-m", "venv", "--without-pip", venv)
@@ -107,16 +115,30 @@ def test_the_wheel_brings_its_configs(tmp_path: Path) -> None:
     script = f"""
 from pathlib import Path
 import cellseg_mmdet
-from cellseg_mmdet.config_files import config_path, shipped_configs
+from cellseg_mmdet.config_files import config_path, shipped_configs, shipped_models
 from cellseg_mmdet.engine import load_config
 assert Path(cellseg_mmdet.__file__).is_relative_to({str(venv)!r}), cellseg_mmdet.__file__
 assert config_path({NAME!r}).is_relative_to({str(venv)!r})
 assert (Path(cellseg_mmdet.__file__).parent / "py.typed").is_file()
 assert load_config("mine.py").fold == 7
+dots = shipped_models()["dots"]
+assert sorted(path.name for path in dots.iterdir()) == ["card.json", "config.json", "weights.safetensors"]
+assert set(shipped_models()) == {{"dots", *{sorted(shipped_models())!r}}}
 print(*(load_config(name).model.type for name in ({NAME!r}, "unet_cpu_dsb2018")), len(shipped_configs()))
 """
     words = run(python, "-c", script).split()
     assert words[-3:] == ["MaskRCNN", "PixelDetector", str(len(shipped_configs()))]
+
+    Path("images").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 48), dtype=np.uint8)
+    assert cv2.imwrite("images/a.png", pixels)
+    cellseg = "import sys; from cellseg_mmdet.cli import main; main(sys.argv[1:])"
+    done = run(
+        python, "-c", cellseg, "infer", "dots", "images", "--out-dir", "found", "--device=cpu"
+    )
+    assert done.splitlines()[-1].endswith("in 1 image")
+    assert "size of cells" in done and Path("found/overlays/a.png").is_file()
+    assert run(python, "-c", cellseg, "models", "dots").startswith("# dots")
 
 
 def copy_sources(target: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from cellseg_mmdet import mask_pipelines
 from tests.datasets.transforms import mmdet_transforms
 from tests.models import mmdet_segmenters
 
@@ -25,9 +26,14 @@ def names(cell: str) -> set[str]:
 def test_transforms() -> None:
     table = rows("transforms")
     left = {name for row in table if "left behind" in row[1] for name in names(row[0])}
-    stopped = {name for row in table if "stops" in row[1] for name in names(row[0])}
-    assert left == set(mmdet_transforms.LEAVE_MASKS)
+    stopped = {name for row in table if row[1].startswith("stops") for name in names(row[0])}
+    assert left == {*mmdet_transforms.LEAVE_MASKS, *mmdet_transforms.LEAVE_IN_MMCV}
     assert stopped == set(mmdet_transforms.REFUSE_MASKS)
+    told = {**mask_pipelines.LEAVE_MASKS, **mask_pipelines.REFUSE_MASKS}
+    told |= {f"mmcv.{name}": use for name, use in mask_pipelines.LEAVE_MASKS_IN_MMCV.items()}
+    for row in table:
+        for name in names(row[0]):
+            assert names(row[2]) == set(told[name])
 
 
 def test_segmenters() -> None:

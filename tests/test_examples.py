@@ -16,6 +16,7 @@ ROOMS = (
     "structures",
     "images",
     "postprocess",
+    "measure",
     "fusion",
     "visualization.draw",
     "synthetic",
@@ -28,6 +29,7 @@ WITHOUT = {
     "masks": {"PixelOrder"},
     "structures": {"from_dump_entry", "load_predictions"},
     "images": {"ImageError", "find_images", "selection_from"},
+    "measure": {"Names"},
     "fusion": {"Matches"},
     "visualization.draw": set(),
     "synthetic": {"WrittenDataset"},
@@ -36,6 +38,7 @@ WITHOUT = {
     "export": {"ImageWriter", "SubmissionFormat", "SubmissionSummary", "Writer", "Written"},
     "inference": {
         "Cell",
+        "Crop",
         "Executor",
         "Failure",
         "InferenceSummary",

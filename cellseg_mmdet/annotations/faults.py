@@ -60,7 +60,8 @@ class AnnotationError(DataError):
             )
         super().__init__(
             f"{shortened(text, _LONGEST_TEXT)}\nMend the file; or leave such entries out: --on-error skip of "
-            "cellseg convert and evaluate, on_error='skip' of the data set and the metric in a config"
+            "cellseg convert, evaluate, report, submit, ensemble and tune, on_error='skip' of the data set and the "
+            "metric in a config"
         )
 
 

@@ -26,11 +26,14 @@ COMMANDS = {
     "train": "train the model of a config",
     "curves": "draw losses and metrics of trainings",
     "test": "predict the test set of a config, score and dump it",
+    "models": "list the trained models that come with the package",
     "infer": "find cells in images of your own",
+    "measure": "measure cells: a table of shapes and intensities",
     "evaluate": "score predictions against annotations",
     "report": "write a page about predictions: scores, errors, calibration",
     "tune": "search for the best numbers of the post-processing",
     "ensemble": "fuse the predictions of several models",
+    "export": "turn predictions into label images, outlines and other formats",
     "submit": "turn predictions into a submission",
     "check": "list the faults of a submission",
     "feature-maps": "draw what a network sees in an image",
@@ -58,7 +61,14 @@ class CommandParser(argparse.ArgumentParser):
 
     Args:
         fill: adds arguments, description and epilog.
+
+    Attributes:
+        rest: name of the positional argument of a command that takes all that stand alone, also those behind options.
+        finish: called with what was parsed; what it tells the parser by ``error`` is an error of the arguments.
     """
+
+    rest: str | None = None
+    finish: Callable[[argparse.Namespace], None] | None = None
 
     def __init__(
         self, *, fill: Callable[[CommandParser], None] | None = None, **options: Any
@@ -78,8 +88,14 @@ class CommandParser(argparse.ArgumentParser):
         """Parse as `argparse.ArgumentParser` does, but tell of unknown arguments with the usage of the command."""
         self.filled()
         found, unknown = super().parse_known_args(args, namespace)
+        if self.rest and not any(word.startswith("-") for word in unknown):
+            # argparse gives a positional argument the words of one place alone.
+            getattr(found, self.rest).extend(unknown)
+            unknown = []
         if unknown and self._is_command:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        if self.finish is not None:
+            self.finish(found)
         return found, unknown
 
 

@@ -5,12 +5,23 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, get_args
 
+from cellseg_mmdet.annotations.faults import OnError
 from cellseg_mmdet.choices import LAUNCHERS, SPLITS
+from cellseg_mmdet.config_files import is_model_name
 from cellseg_mmdet.processes import end_with_parent
 
+if TYPE_CHECKING:
+    from cellseg_mmdet.cli import CommandParser
+
 CONFIG_HELP = "config file, or the name of a shipped one"
+MODEL_HELP = (
+    "a model that ships, by its name (`cellseg models` lists them); or two arguments, CONFIG CHECKPOINT: config file, "
+    "or the name of a shipped one, and checkpoint file or URL"
+)
+_CHECKPOINTS = (".pth", ".pt", ".safetensors")
 
 
 class ConfigOptions(argparse.Action):
@@ -37,7 +48,39 @@ class ConfigOptions(argparse.Action):
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add CONFIG and CHECKPOINT."""
     parser.add_argument("config", metavar="CONFIG", help=CONFIG_HELP)
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint file or URL")
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="checkpoint file or URL, or the name of a model that ships",
+    )
+
+
+def add_model_and_images(parser: CommandParser, dest: str, metavar: str, about: str) -> None:
+    """Add MODEL, which may be CONFIG CHECKPOINT, and images after it.
+
+    ``config``, ``checkpoint`` (None for a model that ships) and ``dest``, a list, are what was given.
+    """
+    parser.add_argument("config", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument(dest, nargs="+", metavar=metavar, help=about)
+    parser.set_defaults(checkpoint=None)
+    parser.rest = dest
+    parser.finish = partial(_take_checkpoint, parser, dest, metavar)
+
+
+def _take_checkpoint(
+    parser: CommandParser, dest: str, metavar: str, args: argparse.Namespace
+) -> None:
+    """Take the checkpoint from the images, where one has to be, or is, before them."""
+    words = getattr(args, dest)
+    is_checkpoint = words[0].endswith(_CHECKPOINTS) or "://" in words[0]
+    # A name with one word behind it is meant for a model: if none of this name ships, that is told when it is loaded.
+    is_model = is_model_name(args.config) or (len(words) == 1 and not args.config.endswith(".py"))
+    if is_checkpoint or not is_model:
+        args.checkpoint = words.pop(0)
+    if not words:
+        parser.error(
+            f"after CONFIG and CHECKPOINT, {args.config} {args.checkpoint}, {metavar} is missing"
+        )
 
 
 def add_option_arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,12 +161,124 @@ def add_device_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+WRITERS_HELP = (
+    "submission: submission.csv; coco: predictions.json (COCO results) and images.json (the data set they refer to); "
+    "overlay: pictures; dump: predictions.pkl, what evaluate, ensemble and tune read; label-tiff, npz, ome-zarr: label "
+    "images; geojson: outlines for QuPath; imagej: ROI sets; outlines: text and SVG; table: cells.csv, what measure "
+    "writes; docs/exports.md says more"
+)
+
+
+def add_writer_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what writers can be told; `writer_options` reads it."""
+    from cellseg_mmdet.export import FORMATS, WRITERS
+    from cellseg_mmdet.export.geojson import OBJECT_TYPES
+    from cellseg_mmdet.export.label_maps import OVERLAPS
+
+    group = parser.add_argument_group("writers")
+    group.add_argument(
+        "--format",
+        choices=FORMATS.names(),
+        default="sartorius",
+        help="of a submission (default: sartorius)",
+    )
+    group.add_argument(
+        "--simplify",
+        type=from_zero,
+        metavar="PX",
+        help="let outlines (geojson, imagej, outlines) move by so many pixels, so that they have fewer points; "
+        "the IoU that is left is said (default: along the edges of pixels)",
+    )
+    group.add_argument(
+        "--overlaps",
+        choices=OVERLAPS,
+        help="who gets a pixel of several cells in label images: the one with the higher score, the smaller, the "
+        "larger, or the one whose centre is nearer (default: score)",
+    )
+    group.add_argument(
+        "--object-type",
+        choices=OBJECT_TYPES,
+        help="what QuPath takes the cells of GeoJSON for (default: detection)",
+    )
+    group.add_argument(
+        "--measurements",
+        action="store_true",
+        help="measure the cells of GeoJSON, so that QuPath shows shapes and intensities; the images are read",
+    )
+    group.add_argument(
+        "--names",
+        help="what the columns of a table are called: cellseg, cellprofiler, qupath or imagej (default: cellseg)",
+    )
+    group.add_argument(
+        "--table-format", choices=("csv", "parquet"), help="of a table (default: csv)"
+    )
+    if "ome-zarr" in WRITERS.names():
+        group.add_argument(
+            "--place",
+            choices=("beside", "inside"),
+            help="where OME-Zarr labels go: into a folder of their own, or into the image's own OME-Zarr "
+            "(default: beside)",
+        )
+
+
+def writer_options(args: argparse.Namespace, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the options of each of the writers that are named.
+
+    Raises:
+        UsageError: an option is given that none of them takes.
+    """
+    from cellseg_mmdet.export import options_of
+
+    measure = None
+    if args.measurements:
+        from cellseg_mmdet.measure import QuPathMeasurements
+
+        measure = QuPathMeasurements()
+    given = {
+        "simplify_px": args.simplify,
+        "overlaps": args.overlaps,
+        "object_type": args.object_type,
+        "measure": measure,
+        "names": args.names,
+        "table_format": args.table_format,
+        "place": args.place,
+        "format": args.format if "submission" in names else None,
+    }
+    return options_of(names, given)
+
+
 def add_tta_argument(parser: argparse.ArgumentParser) -> None:
     """Add ``--tta``."""
     parser.add_argument(
         "--tta",
         action="store_true",
         help="test-time augmentation: predict several views of each image and merge what is found",
+    )
+
+
+def from_zero(text: str) -> float:
+    """Read a number from 0 on, as ``type`` of an argument.
+
+    Example:
+        >>> from_zero("0.5")
+        0.5
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: must be a number from 0 on")
+    return value
+
+
+def add_on_error_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--on-error`` to a command that reads cells of any kind (`evaluation.sources`)."""
+    parser.add_argument(
+        "--on-error",
+        choices=get_args(OnError),
+        default="stop",
+        help="skip: leave out annotations and COCO results that cannot be used, and say how many (default: stop)",
     )
 
 

@@ -14,6 +14,7 @@ import argparse
 from functools import partial
 from typing import get_args
 
+from cellseg_mmdet.cli.arguments import add_on_error_argument
 from cellseg_mmdet.cli.evaluate import PREDICTIONS_HELP
 from cellseg_mmdet.fusion.fuse import FusionOptions, Method
 from cellseg_mmdet.fusion.matching import Overlap
@@ -80,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="images whose sizes a submission needs, as it does not say them",
     )
+    add_on_error_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -97,7 +99,7 @@ def run(args: argparse.Namespace) -> None:
         ),
         union=args.union,
         classes=options_from_config(args.config).classes if args.config else None,
-        read=partial(read_predictions, sizes_hw=sizes_in(args.images)),
+        read=partial(read_predictions, sizes_hw=sizes_in(args.images), on_error=args.on_error),
     )
     if summary.without_soft_masks:
         print(f"masks were fused by vote: no soft masks in {', '.join(summary.without_soft_masks)}")

@@ -8,9 +8,8 @@ label images (PNG, TIFF, .npy). What they are compared with may be of any of the
 from __future__ import annotations
 
 import argparse
-from typing import get_args
 
-from cellseg_mmdet.annotations.faults import OnError
+from cellseg_mmdet.cli.arguments import add_on_error_argument
 
 EXAMPLES = """\
   cellseg evaluate val.pkl --ann data/sartorius/annotations/val_fold0.json --config my_config.py
@@ -41,12 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="images whose sizes two submissions need, as neither says them",
     )
-    parser.add_argument(
-        "--on-error",
-        choices=get_args(OnError),
-        default="stop",
-        help="skip: leave out annotations and COCO results that cannot be used, and say how many (default: stop)",
-    )
+    add_on_error_argument(parser)
     parser.add_argument(
         "--out", metavar="FILE", help="report to write: .json (all), .csv (the table)"
     )

@@ -1,5 +1,6 @@
 """Find cells in images: a submission, COCO results and overlays from a trained model.
 
+The model is one that ships, by its name, or a config and a checkpoint.
 Images are of any format that docs/images.md lists; their values become what the model was trained on as its config
 says. Of a stack the planes have to be selected. What is found goes through the config's `postprocess` list. After an
 interruption the same command goes on where it was.
@@ -8,32 +9,40 @@ interruption the same command goes on where it was.
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from cellseg_mmdet.cli.arguments import (
+    WRITERS_HELP,
     add_config_arguments,
     add_device_argument,
-    add_model_arguments,
+    add_model_and_images,
     add_tta_argument,
+    add_writer_arguments,
     positive,
+    writer_options,
 )
-from cellseg_mmdet.export import FORMATS, WRITERS
+from cellseg_mmdet.export import WRITERS
 from cellseg_mmdet.images import add_plane_arguments, selection_from
-from cellseg_mmdet.images.scale import add_scale_arguments, scale_from
+from cellseg_mmdet.images.scale import ScaleChoice, add_scale_arguments, scale_from
 from cellseg_mmdet.images.tile_choice import add_tile_arguments, tile_choice_from
 
+if TYPE_CHECKING:
+    from cellseg_mmdet.cli import CommandParser
+
 EXAMPLES = """\
+  cellseg infer nuclei images/ --out-dir found
   cellseg infer my_config.py runs/first/epoch_20.pth image.tif --out-dir found
   cellseg infer my_config.py epoch_20.pth images/ --recursive --on-error skip --out-dir found
   cellseg infer my_config.py epoch_20.pth images/ --write coco dump --executor processes --out-dir found
+  cellseg infer my_config.py epoch_20.pth slide.ome.tif --write geojson label-tiff --simplify 1 --out-dir found
   cellseg infer my_config.py epoch_20.pth stack.tif --channel 0 --z max --out-dir found
   cellseg infer my_config.py epoch_20.pth slide.ome.tif --memory 3 --write coco --out-dir found
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     """Add the arguments of the command."""
-    add_model_arguments(parser)
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="image, or folder of images")
+    add_model_and_images(parser, "paths", "PATH", "image, or folder of images")
     parser.add_argument(
         "--out-dir", required=True, metavar="DIR", help="folder for what is written"
     )
@@ -42,9 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=WRITERS.names(),
         default=["submission", "coco", "overlay"],
-        help="submission: submission.csv; coco: predictions.json (COCO results) and images.json (the data set they "
-        "refer to); overlay: overlays/, pictures; dump: predictions.pkl, what evaluate, ensemble and tune read "
-        "(default: submission coco overlay)",
+        help=f"{WRITERS_HELP} (default: submission coco overlay)",
     )
     parser.add_argument("--recursive", action="store_true", help="search sub-folders as well")
     add_device_argument(parser)
@@ -62,12 +69,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes of the executor (default: one a GPU, or one a core)",
     )
-    parser.add_argument(
-        "--format",
-        choices=FORMATS.names(),
-        default="sartorius",
-        help="of the submission (default: sartorius)",
-    )
     add_tta_argument(parser)
     parser.add_argument("--no-overlays", action="store_true", help="draw no pictures")
     parser.add_argument(
@@ -83,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="go on with the run that DIR holds, if it is of the same model and options (default); "
         "--no-resume removes what it wrote and starts anew",
     )
+    add_writer_arguments(parser)
     add_plane_arguments(parser)
     add_scale_arguments(parser)
     add_tile_arguments(parser)
@@ -92,7 +94,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Predict the images and write what was found."""
     from cellseg_mmdet.inference import ModelSpec, infer_images, plan
+    from cellseg_mmdet.shipped import model_files
 
+    write = [name for name in args.write if name != "overlay" or not args.no_overlays]
+    options = writer_options(args, write)
+    scale = scale_from(args)
+    if args.checkpoint is None and scale == ScaleChoice():
+        scale = ScaleChoice(diameter_px="auto")
+
+    model_files(args.config, args.checkpoint)  # is there such a model?
     selection = selection_from(args)
     tasks = plan(args.paths, recursive=args.recursive, selection=selection, out_dir=args.out_dir)
     model = ModelSpec(
@@ -107,15 +117,15 @@ def run(args: argparse.Namespace) -> None:
         model,
         tasks,
         args.out_dir,
-        write=[name for name in args.write if name != "overlay" or not args.no_overlays],
-        writer_options={"submission": {"format": args.format}},
+        write=write,
+        writer_options=options,
         executor=args.executor,
         workers=args.workers,
         batch_size=args.batch_size,
         on_error=args.on_error,
         resume=args.resume,
         selection=selection,
-        scale=scale_from(args),
+        scale=scale,
         tile=tile_choice_from(args),
     )
     print(summary)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from typing import get_args
 
+from cellseg_mmdet.cli.arguments import add_on_error_argument
 from cellseg_mmdet.cli.evaluate import ANNOTATIONS_HELP, PREDICTIONS_HELP
 from cellseg_mmdet.visualization.draw.contrast import VIEWS
 from cellseg_mmdet.visualization.pages.comparison import Cells
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="filled",
         help="how the pictures show cells: filled, or contours alone, by OpenCV's findContours or Canny",
     )
+    add_on_error_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -58,7 +60,13 @@ def run(args: argparse.Namespace) -> None:
     from cellseg_mmdet.visualization.pages.run_data import read_run
     from cellseg_mmdet.visualization.pages.run_report import write_pictures, write_report
 
-    run = read_run(args.predictions, args.ann, args.config, images_dir=args.images)
+    run = read_run(
+        args.predictions,
+        args.ann,
+        args.config,
+        images_dir=args.images,
+        on_error=args.on_error,
+    )
     page = write_report(run, args.out, num_images=args.num_images)
     print(f"{page}: report on {len(run.studies)} images, {page.stat().st_size / 1e6:.1f} MB")
     if args.pictures:

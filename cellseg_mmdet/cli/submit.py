@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 
+from cellseg_mmdet.cli.arguments import add_on_error_argument
 from cellseg_mmdet.cli.evaluate import PREDICTIONS_HELP
 from cellseg_mmdet.export import FORMATS
 
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="images whose sizes a submission as PREDS needs, as it does not say them",
     )
+    add_on_error_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     from cellseg_mmdet.progress import progress_bar
 
     pipeline = pipeline_from_config(args.config) if args.config else None
-    source = read_source(args.source)
+    source = read_source(args.source, on_error=args.on_error)
     if source.is_raw and args.ground_truth:
         raise UsageError(
             f"{args.source} is a {source.title}, no ground truth: name its --config instead"

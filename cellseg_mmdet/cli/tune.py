@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import argparse
 
-from cellseg_mmdet.cli.arguments import CONFIG_HELP, positive
+from cellseg_mmdet.cli.arguments import CONFIG_HELP, add_on_error_argument, positive
+from cellseg_mmdet.cli.evaluate import ANNOTATIONS_HELP
 from cellseg_mmdet.progress import available_cores
 
 EXAMPLES = """\
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="FILE",
-        help="COCO json or MMDetection pickle; images without a prediction are left out",
+        help=f"{ANNOTATIONS_HELP}; images without a prediction are left out",
     )
     parser.add_argument(
         "--config",
@@ -67,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs", type=positive, default=available_cores(), help="processes (default: all cores)"
     )
+    add_on_error_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -78,7 +80,12 @@ def run(args: argparse.Namespace) -> None:
 
     check_out(args.out, args.config)
     task = read_task(
-        args.predictions, args.ann, args.config, only=args.only, per_class=not args.one_for_all
+        args.predictions,
+        args.ann,
+        args.config,
+        only=args.only,
+        per_class=not args.one_for_all,
+        on_error=args.on_error,
     )
     source = f"{len(task.records)} images of {', '.join(args.predictions)}"
     print(f"{source}\n{task.about_numbers()}")

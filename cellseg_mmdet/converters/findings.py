@@ -12,7 +12,7 @@ import numpy as np
 from cellseg_mmdet.fileio import write_records_csv
 from cellseg_mmdet.masks import RoIMasks, Runs
 from cellseg_mmdet.masks.ragged import segment_sums
-from cellseg_mmdet.masks.shared import in_pixels, shared_by_masks
+from cellseg_mmdet.masks.shared import overlaps
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,10 @@ class Finding:
 
 
 def find_overlaps(masks: Runs, sources: Sequence[str], image_id: str) -> list[Finding]:
-    """Return each pair of masks that share pixels, at the later one; ``sources`` names each of the N masks."""
+    """Return the `overlaps` of masks, at the later one of each pair; ``sources`` names each of the N masks."""
     return [
-        Finding(
-            sources[later],
-            image_id,
-            "overlap",
-            f"shares {in_pixels(area)} with {sources[earlier]}",
-        )
-        for earlier, later, area in shared_by_masks(masks).pairs()
+        Finding(sources[overlap.later], image_id, "overlap", overlap.told(sources[overlap.earlier]))
+        for overlap in overlaps(masks)
     ]
 
 

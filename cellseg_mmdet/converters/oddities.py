@@ -10,7 +10,7 @@ import numpy as np
 
 from cellseg_mmdet.converters.cleaning import Cleaning, clean_masks
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.masks.shared import shared_by_masks
+from cellseg_mmdet.masks.shared import overlaps
 from cellseg_mmdet.progress import parallel_map
 from cellseg_mmdet.structures import ImageRecord
 
@@ -81,7 +81,7 @@ def _of_masks(masks: Runs) -> list[tuple[int, str, float, str]]:
     _, kept, _ = clean_masks(masks, Cleaning(drop_duplicates=True))
     twice = np.setdiff1d(np.flatnonzero(masks.areas > 0), kept)
     found += [(cell, "duplicate", 1.0, "annotated twice") for cell in twice.tolist()]
-    for first, second, area in shared_by_masks(masks).pairs():
+    for first, second, area, _ in overlaps(masks):
         smaller, larger = sorted((first, second), key=lambda cell: areas[cell])
         text = f"shares {area} of its {areas[smaller]} pixels with cell {larger}"
         if smaller not in twice and larger not in twice:

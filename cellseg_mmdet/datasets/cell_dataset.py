@@ -21,6 +21,7 @@ from cellseg_mmdet.annotations.validate import Checked, merged, read_checked, un
 from cellseg_mmdet.datasets.sources import from_folder
 from cellseg_mmdet.datasets.transforms import LoadCellImage, LoadRoIAnnotations
 from cellseg_mmdet.errors import ConfigError, UsageError
+from cellseg_mmdet.mask_pipelines import check_steps
 
 
 @DATASETS.register_module()
@@ -42,6 +43,9 @@ class CellDataset(BaseDetDataset):
             ``filter_empty_gt`` (drop images without cells) and ``min_size`` (of the shorter image side in pixels).
 
     Every image carries its ``cell_type`` (None where unknown), for the ``meta_keys`` of ``PackDetInputs``.
+
+    Raises:
+        ConfigError: ``on_error`` is not allowed, or a transform of the pipeline leaves masks behind (`check_steps`).
 
     Raises, when it is initialised (not later, with ``lazy_init=True`` in `full_init`):
         FileNotFoundError: the annotation file or an image is missing.
@@ -65,6 +69,7 @@ class CellDataset(BaseDetDataset):
             raise ConfigError(
                 f"on_error is {on_error!r}; allowed are {', '.join(get_args(OnError))}"
             )
+        check_steps(kwargs.get("pipeline") or ())
         self.ann_file: Any
         self.single_class = single_class
         self.on_error: OnError = on_error

@@ -6,7 +6,8 @@ insist on it: one family of its releases falls back to the unsafe way without as
 cannot read its own checkpoints with PyTorch 2.6 or later. :func:`register_checkpoint_loaders`
 therefore takes over all of mmengine's checkpoint schemes through its published hook,
 ``CheckpointLoader.register_scheme``. Whatever mmengine or mmdet load afterwards (``load_from``,
-resume, ``init_cfg`` with ``Pretrained``) is read by :func:`read_checkpoint`.
+resume, ``init_cfg`` with ``Pretrained``) is read by :func:`read_checkpoint`. A ``.safetensors`` file
+is a checkpoint as well, and the weights of a model that ships are ``shipped://<name>``.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ from mmengine.runner.checkpoint import (
     get_mmcls_models,
 )
 
+from cellseg_mmdet.config_files import MODEL_WEIGHTS, shipped_models
 from cellseg_mmdet.engine.packaged_weights import packaged_weights
+from cellseg_mmdet.engine.safetensors_file import is_safetensors, read_safetensors
 from cellseg_mmdet.engine.weights import check_resumable, weights_of
 from cellseg_mmdet.errors import CheckpointError, UnsafeCheckpointError
 
@@ -82,7 +85,7 @@ def read_checkpoint(
     trust: bool = False,
     source: str | None = None,
 ) -> Any:
-    """Load a local checkpoint file without running any code in it.
+    """Load a local checkpoint file, of torch or safetensors, without running any code in it.
 
     ``source`` is the name the user gave where it is not the path (a URL). ``trust`` allows the file
     to run code.
@@ -99,6 +102,8 @@ def read_checkpoint(
         raise FileNotFoundError(
             f"checkpoint {name}: {'is a folder' if path.is_dir() else 'there is no such file'}"
         )
+    if is_safetensors(path):
+        return read_safetensors(path, map_location, name=name)
     _check_magic(path, name)
     try:
         if trust:
@@ -167,7 +172,9 @@ def _check_magic(path: Path, name: str) -> None:
         head = file.read(24)
     if not head.startswith((ZIP_MAGIC, PICKLE_MAGIC)):
         found = f"it starts with {head!r}" if head else "it is empty"
-        raise CheckpointError(f"checkpoint {name} is not a file that torch.save wrote: {found}.")
+        raise CheckpointError(
+            f"checkpoint {name} is not a file that torch.save wrote, nor safetensors: {found}."
+        )
 
 
 def _refusal(path: Path, name: str, message: str) -> str:
@@ -223,6 +230,16 @@ def _look_up(table: dict[str, str], name: str, model: str) -> str:
             f"checkpoint {name}: no such model, known are {', '.join(sorted(table))}."
         )
     return table[model]
+
+
+def _from_shipped(name: str) -> Path:
+    models = shipped_models()
+    return (
+        Path(
+            _look_up({key: str(one) for key, one in models.items()}, name, name.partition("://")[2])
+        )
+        / MODEL_WEIGHTS
+    )
 
 
 def _from_torchvision(name: str) -> Path:
@@ -283,6 +300,7 @@ _RESOLVERS: dict[str, Callable[[str], Path]] = {
     "openmmlab://": _from_openmmlab,
     "mmcls://": _from_mmcls,
     "package://": packaged_weights,
+    "shipped://": _from_shipped,
     "pavi://": _refuse_remote,
     r"(\S+\:)?s3://": _refuse_remote,
     r"(\S+\:)?petrel://": _refuse_remote,

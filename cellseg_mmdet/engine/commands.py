@@ -32,6 +32,8 @@ from cellseg_mmdet.engine.prediction_dump import check_output
 from cellseg_mmdet.engine.weights import CheckWeights
 from cellseg_mmdet.engine.whole_files import WholeRunner, naming
 from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.mask_pipelines import check_pipelines
+from cellseg_mmdet.shipped import model_files
 
 
 def run_training(args: Namespace) -> None:
@@ -39,7 +41,8 @@ def run_training(args: Namespace) -> None:
 
     Raises:
         UsageError: config or checkpoint is missing, or an argument does not go with the config or
-        the machine. CheckpointError: the checkpoint is refused, damaged, or of another model.
+        the machine. ConfigError: a transform would leave masks behind.
+        CheckpointError: the checkpoint is refused, damaged, or of another model.
     """
     cfg = training_config(args)
     with naming(cfg.work_dir), process_group(cfg.launcher, dist_cfg(cfg)):
@@ -69,6 +72,7 @@ def run_testing(args: Namespace) -> dict[str, float]:
 def training_config(args: Namespace) -> Config:
     """Return the config with everything in it that the arguments of ``cellseg train`` ask for."""
     cfg = _common_config(args)
+    check_pipelines(cfg)
     if args.amp:
         enable_amp(cfg)
     cfg.setdefault("resume", False)
@@ -83,7 +87,8 @@ def testing_config(args: Namespace) -> Config:
     """Return the config with everything in it that the arguments of ``cellseg test`` ask for."""
     cfg = _common_config(args)
     # What the config's own training started from or resumed does not matter here.
-    cfg.load_from, cfg.resume = args.checkpoint, False
+    _, cfg.load_from = model_files(args.config, args.checkpoint)
+    cfg.resume = False
     check_load_from(cfg)
     if args.soft_masks:
         if not args.out:

@@ -14,7 +14,7 @@ from cellseg_mmdet.errors import DataError, quoted, shortened
 from cellseg_mmdet.images import files_by_stem, image_size_hw
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.masks.parsing import parse_strings
-from cellseg_mmdet.masks.shared import in_pixels, shared_by_masks
+from cellseg_mmdet.masks.shared import overlaps
 
 
 @dataclass(frozen=True)
@@ -197,8 +197,8 @@ def _parse_masks(
 
 
 def _check_overlaps(cells: Sequence[_Cell], masks: Runs) -> list[Fault]:
-    """Return one fault for each pair of rows that share pixels, at the later row."""
+    """Return one fault for each pair of rows that share pixels, or each row with earlier ones, at the later row."""
     return [
-        cells[later].fault(f"shares {in_pixels(area)} with row {cells[earlier].row}")
-        for earlier, later, area in shared_by_masks(masks).pairs()
+        cells[overlap.later].fault(overlap.told(f"row {cells[overlap.earlier].row}"))
+        for overlap in overlaps(masks)
     ]

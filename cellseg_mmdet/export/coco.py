@@ -21,13 +21,14 @@ from cellseg_mmdet.structures import ImagePrediction
 def to_coco_results(
     predictions: Iterable[ImagePrediction], category_ids: Sequence[int] | None = None
 ) -> list[dict[str, Any]]:
-    """Return a dict per instance: image_id, category_id, segmentation (RLE), score, bbox (xywh).
+    """Return a dict per instance: image_id, category_id, segmentation (RLE), score, bbox (xywh), cell_id.
 
     Args:
         category_ids: category of each label; by default label + 1, which is what the converters
             write.
 
-    Images without ``img_id`` are named by their ``image_id``.
+    Images without ``img_id`` are named by their ``image_id``. ``cell_id`` is the number that the cell has in all that
+    is written of its image; COCO's tools leave it alone.
 
     Example:
         >>> from cellseg_mmdet import ImagePrediction, Runs
@@ -42,6 +43,7 @@ def to_coco_results(
     for prediction in predictions:
         boxes_xywh = to_xywh(prediction.boxes.astype(np.float64))
         rows = zip(
+            prediction.cell_ids.tolist(),
             prediction.labels.tolist(),
             prediction.masks.to_coco(text=True),
             prediction.scores.tolist(),
@@ -55,8 +57,9 @@ def to_coco_results(
                 "segmentation": rle,
                 "score": score,
                 "bbox": box_xywh,
+                "cell_id": number,
             }
-            for label, rle, score, box_xywh in rows
+            for number, label, rle, score, box_xywh in rows
         )
     return results
 

@@ -4,20 +4,82 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
+from cellseg_mmdet.errors import ConfigError
+from cellseg_mmdet.export.identity import class_name, class_rgb
 from cellseg_mmdet.export.writer import WRITERS, ImageWriter
+from cellseg_mmdet.fileio import atomic_write
 from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.structures import ImagePrediction
-from cellseg_mmdet.visualization.draw import draw_instances, write_picture
+from cellseg_mmdet.visualization.draw.legend import Entry, ScaleBar, legend, scale_bar
+from cellseg_mmdet.visualization.draw.overlays import Drawing
+from cellseg_mmdet.visualization.draw.png import PngStream
+
+# Larger images are drawn as large as they are.
+_LARGEST_ENLARGED_PX = 4000
+# Pixels of the drawing that are made at a time; each takes some 20 bytes.
+_MAX_PIXELS = 1 << 22
 
 
 @WRITERS.register("overlay")
 class OverlayWriter(ImageWriter):
-    """``overlays/<image id>.png`` for each image, twice as large as the image."""
+    """``overlays/NAME.png`` for each image: cells tinted and with a crisp outline, a legend below, a scale bar.
+
+    Up to 4,000 pixels a side the image is enlarged twice. Where the model has several classes, cells have the colour of
+    theirs, which the legend explains; else neighbours differ. The bar is there where the size of a pixel is known. A
+    part of the picture is drawn at a time, so that beside the image 4 bytes are needed for each of its pixels.
+
+    Args:
+        scale: how many times the drawing is larger than the image; 1 or 2 by its size.
+
+    Raises:
+        ConfigError: ``scale`` is not a whole number from 1 on.
+    """
 
     folder = "overlays"
     what = "picture"
 
+    def __init__(self, scale: int | None = None) -> None:
+        super().__init__()
+        if scale is not None and not (isinstance(scale, int) and scale >= 1):
+            raise ConfigError(f"scale={scale!r}: must be a whole number from 1 on")
+        self.scale = scale
+
     def write(self, prediction: ImagePrediction, picture: Picture) -> list[Path]:
         path = self.out_dir / self.folder / f"{prediction.image_id}.png"
-        write_picture(path, draw_instances(picture.bgr8, prediction.masks))
+        height, width = prediction.height, prediction.width
+        scale = self.scale or (1 if max(height, width) > _LARGEST_ENLARGED_PX else 2)
+        colors = None
+        if len(self.classes) > 1:
+            of_class = [class_rgb(label)[::-1] for label in prediction.labels.tolist()]
+            colors = np.array(of_class, dtype=np.uint8).reshape(-1, 3)
+        drawing = Drawing(prediction.masks, colors=colors, scale=scale)
+        below = legend(width * scale, self._entries(prediction), _bar(picture, width, scale))
+        rows = max(1, _MAX_PIXELS // (width * scale**2))
+        with (
+            picture.bgr8_reader() as image_rows,
+            atomic_write(path) as temporary,
+            temporary.open("wb") as file,
+        ):
+            stream = PngStream(file, height * scale + len(below), width * scale)
+            for begin in range(0, height, rows):
+                stream.add(drawing.rows(begin, min(begin + rows, height), image_rows))
+            stream.add(below)
+            stream.close()
         return [path]
+
+    def _entries(self, prediction: ImagePrediction) -> list[Entry]:
+        counts = np.bincount(prediction.labels, minlength=len(self.classes)).tolist()
+        if len(counts) == 1:
+            return [Entry(f"{class_name(0, self.classes)}: {counts[0]:,}")]
+        return [
+            Entry(f"{class_name(label, self.classes)}: {count:,}", class_rgb(label)[::-1])
+            for label, count in enumerate(counts)
+        ]
+
+
+def _bar(picture: Picture, width: int, scale: int) -> ScaleBar | None:
+    if picture.pixel_size_um is None:
+        return None
+    return scale_bar(width * scale, picture.pixel_size_um[1] / scale)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
+from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.fileio import atomic_write
 from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.registry import Registry
@@ -96,6 +98,7 @@ class ImageWriter(Writer):
     Attributes:
         folder: of its files, in the folder of the run.
         what: one of them, in a word.
+        tally: numbers about the image that was written last, which `told` makes a sentence of.
     """
 
     folder: ClassVar[str]
@@ -103,21 +106,49 @@ class ImageWriter(Writer):
 
     def open(self, out_dir: str | os.PathLike[str], classes: Sequence[str]) -> None:
         self.out_dir, self.classes = Path(out_dir), tuple(classes)
+        self.tally: dict[str, float] = {}
         self._count = 0
+        self._total: dict[str, float] = {}
 
     @abstractmethod
     def write(self, prediction: ImagePrediction, picture: Picture) -> list[Path]:
         """Write the files of an image, each whole or not at all, and return them."""
 
     def add(self, prediction: ImagePrediction, picture: Picture) -> None:
+        self.tally = {}
         self._count += len(self.write(prediction, picture))
+        self._total = total([self._total, self.tally])
 
     def close(self) -> Written:
-        return self.written(self._count)
+        return self.written(self._count, self._total)
 
-    def written(self, count: int) -> Written:
-        """Return what was written, given the number of files."""
-        return Written({self.out_dir / self.folder: f"{count} {self.what}{'s' * (count != 1)}"})
+    def told(self, tally: Mapping[str, float]) -> str:
+        """Return what a user should know of all images, given the `total` of their tallies; '' for nothing."""
+        return ""
+
+    def written(self, count: int, tally: Mapping[str, float] | None = None) -> Written:
+        """Return what was written, given the number of files and the `total` of the tallies of the images."""
+        what = f"{count} {self.what}{'s' * (count != 1)}"
+        said = self.told(tally or {})
+        return Written({self.out_dir / self.folder: f"{what}; {said}" if said else what})
+
+
+def total(tallies: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return the tally of all images: the sum of each number, of one whose name begins with ``least`` the least.
+
+    Example:
+        >>> total([{"cells": 2, "least_iou": 0.9}, {"cells": 3, "least_iou": 0.8}, {}])
+        {'cells': 5, 'least_iou': 0.8}
+    """
+    found: dict[str, float] = {}
+    for tally in tallies:
+        for name, value in tally.items():
+            if name not in found:
+                found[name] = value
+            else:
+                known = found[name]
+                found[name] = min(known, value) if name.startswith("least") else known + value
+    return found
 
 
 class _DiscardedError(Exception):
@@ -125,6 +156,35 @@ class _DiscardedError(Exception):
 
 
 WRITERS: Registry[Writer] = Registry("writer")
+
+
+def options_of(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return for each writer those of the options that it takes, by the names of its parameters; None is no option.
+
+    Raises:
+        UsageError: an option is taken by none of them.
+
+    Example:
+        >>> options_of(["submission", "coco"], {"format": "dsb2018", "overlaps": None})
+        {'submission': {'format': 'dsb2018'}, 'coco': {}}
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    taken = {name: set(inspect.signature(WRITERS.get(name)).parameters) for name in names}
+    for option in given:
+        if not any(option in parameters for parameters in taken.values()):
+            takers = [
+                name
+                for name in WRITERS.names()
+                if option in inspect.signature(WRITERS.get(name)).parameters
+            ]
+            raise UsageError(
+                f"--{option.removesuffix('_px').replace('_', '-')} is of the writers {', '.join(takers)}; "
+                f"to be written are {', '.join(names)}"
+            )
+    return {
+        name: {option: value for option, value in given.items() if option in parameters}
+        for name, parameters in taken.items()
+    }
 
 
 @contextmanager

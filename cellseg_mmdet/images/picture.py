@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from cellseg_mmdet.errors import ImageError
 from cellseg_mmdet.images.image import Image
-from cellseg_mmdet.images.intensity import to_bgr8
+from cellseg_mmdet.images.intensity import AsStored, as_bgr, to_bgr8
 from cellseg_mmdet.images.selection import PlaneSelection
 from cellseg_mmdet.images.source import ImageSource, open_image, read_image
 from cellseg_mmdet.structures.image_key import ImageKey
@@ -75,12 +80,77 @@ class Picture:
         """Height and width, as `shape`."""
         return self.shape[:2]
 
-    @property
+    @cached_property
     def pixel_size_um(self) -> tuple[float, float] | None:
-        """(height, width) of a pixel, None if the file does not say; as `shape`."""
-        return self.image.pixel_size_um if "image" in vars(self) else self._header[1]
+        """(height, width) of a pixel in micrometres, read from the header alone; None where nothing says it.
+
+        That is also so where the file is gone, or cannot be read.
+        """
+        if "image" in self.__dict__:
+            return self.image.pixel_size_um
+        try:
+            with open_image(self.key, self._selection) as source:
+                return source.pixel_size_um
+        except (ImageError, OSError):
+            return None
+
+    @property
+    def plane_indices(self) -> dict[str, int]:
+        """Axis letter -> index from 0 on, of the axes of a stack along which one plane was selected."""
+        chosen = self._selection or PlaneSelection()
+        indices = {"Z": chosen.z, "T": chosen.t}
+        if chosen.channel is not None and len(chosen.channel) == 1:
+            indices["C"] = chosen.channel[0] if isinstance(chosen.channel[0], int) else None
+        found = {axis: index for axis, index in indices.items() if isinstance(index, int)}
+        return found | self.key.indices
+
+    @contextmanager
+    def bgr8_reader(self) -> Iterator[Callable[[int, int], np.ndarray]]:
+        """Open the picture and yield what returns rows y0 to y1 of `bgr8`; what is not read yet is read by window.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        if "image" in self.__dict__:
+            image = self.image
+            shown: Any = replace(image, pixels=image.pixels[..., :3], channels=image.channels[:3])
+            levels = AsStored().measure(shown)
+            yield lambda y0, y1: as_bgr(levels.apply(shown.pixels[y0:y1]))
+            return
+        with open_image(self.key, self._selection) as source:
+            levels = AsStored().measure(_FirstChannels(source))
+            width = source.size_hw[1]
+
+            def rows(y0: int, y1: int) -> np.ndarray:
+                return as_bgr(levels.apply(source.read_window(y0, 0, y1 - y0, width)[..., :3]))
+
+            yield rows
 
     @cached_property
     def bgr8(self) -> np.ndarray:
         """(H, W, 3) uint8 BGR, to look at."""
         return to_bgr8(self.image)
+
+    @contextmanager
+    def opened(self) -> Iterator[Image | ImageSource]:
+        """Yield the image if it was read already, else its file, for who reads it window by window.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        if "image" in self.__dict__:
+            yield self.image
+            return
+        with open_image(self.key, self._selection) as source:
+            yield source
+
+
+class _FirstChannels:
+    """A source of which no more than three channels are shown, for `Intensity.measure`."""
+
+    def __init__(self, source: ImageSource) -> None:
+        self._source = source
+        self.channels, self.dtype = source.channels[:3], source.dtype
+
+    def windows(self) -> Iterator[np.ndarray]:
+        return (band[..., :3] for band in self._source.windows())

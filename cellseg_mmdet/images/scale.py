@@ -26,6 +26,7 @@ from cellseg_mmdet.structures.image_prediction import ImagePrediction
 # Beyond it a number was given in the wrong unit.
 _LEAST_FACTOR, _MOST_FACTOR = 1 / 32, 32.0
 _KEYS = ("pixel_size_um", "diameter_px")
+_ONE_OF = "give one of --scale, --pixel-size and --diameter (scale, pixel_size_um, diameter_px)"
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,31 @@ class ScaleChoice:
     Attributes:
         scale: factor by which pictures are resized.
         pixel_size_um: of a pixel of the pictures; 'file' for what each file says.
-        diameter_px: median diameter of the cells in the pictures.
+        diameter_px: median diameter of the cells in the pictures; 'auto' for what a first look at each shows.
     """
 
     scale: float | None = None
     pixel_size_um: float | Literal["file"] | None = None
-    diameter_px: float | None = None
+    diameter_px: float | Literal["auto"] | None = None
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether the size of the cells is estimated, picture by picture."""
+        return self.diameter_px == "auto"
+
+    def trained_px(self, model: Mapping[str, Any] | None) -> float:
+        """Return the median diameter of the cells that the model was trained on, for an estimate.
+
+        Args:
+            model: ``cell_scale`` of the model's config.
+
+        Raises:
+            UsageError: the config does not say it, or something else was said besides 'auto'.
+            ConfigError: see `factors_yx`.
+        """
+        if self.scale or self.pixel_size_um:
+            raise UsageError(_ONE_OF)
+        return _of_model(model, "diameter_px", "--diameter auto")
 
     def factors_yx(
         self, model: Mapping[str, Any] | None, pixel_size_um: tuple[float, float] | None = None
@@ -65,9 +85,11 @@ class ScaleChoice:
         if not said:
             return 1.0, 1.0
         if len(said) > 1:
-            raise UsageError("give one of --scale, --pixel-size and --diameter")
+            raise UsageError(_ONE_OF)
         if self.scale:
             return _checked(self.scale, self.scale)
+        if self.diameter_px == "auto":  # the first look is at the picture as it is
+            return 1.0, 1.0
         if self.diameter_px:
             factor = _of_model(model, "diameter_px", "--diameter") / self.diameter_px
             return _checked(factor, factor)
@@ -96,9 +118,10 @@ def add_scale_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--diameter",
-        type=_positive,
-        metavar="PX",
-        help="median diameter of the cells in pixels; the config needs cell_scale.diameter_px",
+        type=lambda text: "auto" if text == "auto" else _positive(text),
+        metavar="PX|auto",
+        help="median diameter of the cells in pixels, or auto to estimate it for each image, as is done for models "
+        "that ship; the config needs cell_scale.diameter_px",
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ from cellseg_mmdet.images.scene import Scene
 MAX: Literal["max"] = "max"
 _NAMES = {"C": "channels", "Z": "z", "T": "times"}
 _OPTIONS = {"C": "--channel", "Z": "--z", "T": "--t"}
+# What is read one by one; a header may say any number.
+_MAX_PLANES = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,8 @@ class Plane:
     label: str
 
 
-def planes_of(scene: Scene, selection: PlaneSelection, fixed: Mapping[str, int]) -> list[Plane]:
-    """Return the pictures of a scene that a selection means; one, unless it says ``planes='each'``.
+def planes_of(scene: Scene, selection: PlaneSelection, fixed: Mapping[str, int]) -> Iterator[Plane]:
+    """Return, to be made one by one, the pictures of a scene that are meant; one, unless it says ``planes='each'``.
 
     Args:
         scene: with its axes.
@@ -86,15 +89,17 @@ def planes_of(scene: Scene, selection: PlaneSelection, fixed: Mapping[str, int])
         if axis in fixed:
             apart.append(axis)
         _check(axis, choices[axis][0], size)
-    planes = []
-    for values in itertools.product(*choices.values()):
-        at = dict(zip(choices, values, strict=True))
-        channels = at.pop("C", None)
-        label = "_".join(
-            f"{axis.lower()}{channels[0] if axis == 'C' else at[axis]}" for axis in apart
-        )
-        planes.append(Plane(at, channels, label))
-    return planes
+    _check_number(sizes, choices)
+    return (
+        _plane(dict(zip(choices, values, strict=True)), apart)
+        for values in itertools.product(*choices.values())
+    )
+
+
+def _plane(at: dict[str, Any], apart: Sequence[str]) -> Plane:
+    channels = at.pop("C", None)
+    label = "_".join(f"{axis.lower()}{channels[0] if axis == 'C' else at[axis]}" for axis in apart)
+    return Plane(at, channels, label)
 
 
 def scene_index(scenes: Sequence[Scene], selection: PlaneSelection) -> list[int]:
@@ -165,6 +170,17 @@ def selection_from(args: argparse.Namespace) -> PlaneSelection:
 def with_scene(selection: PlaneSelection, scene: int | None) -> PlaneSelection:
     """Return the selection with the scene of an `ImageKey`, if it has one."""
     return selection if scene is None else replace(selection, scene=scene)
+
+
+def _check_number(sizes: Mapping[str, int], choices: Mapping[str, Sequence[Any]]) -> None:
+    """Raise ImageError if more planes are to be read than any file has."""
+    apart = math.prod(map(len, choices.values()))
+    along = max((sizes[axis] for axis, chosen in choices.items() if chosen[0] == MAX), default=1)
+    if apart > _MAX_PLANES or along > _MAX_PLANES:
+        raise ImageError(
+            f"its header says {max(apart, along)} planes, more than the {_MAX_PLANES} that are read one by one: "
+            "it is damaged, or select some (--channel, --z, --t)"
+        )
 
 
 def _chosen(

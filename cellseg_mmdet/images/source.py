@@ -71,12 +71,15 @@ class ImageSource:
         level: int = 0,
     ) -> None:
         self._file, self._scene, self._plane, self._max_pixels = file, scene, plane, max_pixels
-        self._level = _checked_level(level, scene)
+        scene.check_level(level)
+        self._level = level
         self.key = key
         orientation = scene.orientation
         full_hw, *_ = levels = tuple(oriented_size(size, orientation) for size in scene.levels)
         self.levels = levels[level:]
         self.size_hw = self.levels[0]
+        if not all(self.size_hw):
+            raise ImageError(f"has no pixels: {self.size_hw[0]} x {self.size_hw[1]}")
         self.dtype = scene.dtype
         size = scene.pixel_size_um
         is_turned = oriented_size((1, 2), orientation) != (1, 2)
@@ -191,35 +194,32 @@ def open_images(
         >>> [source.key.plane for source in sources]
         ['z0', 'z1', 'z2', 'z3']
     """
-    selection = selection or PlaneSelection()
     key = _key_of(source, name)
     with _told(key, ""):
         file, scenes = _open(source, key, axes)
         try:
-            selected = with_scene(selection, key.scene)
-            found = []
-            for index in scene_index(scenes, selected):
-                for plane in planes_of(scenes[index], selected, key.indices):
-                    of_plane = replace(
-                        key,
-                        scene=index if len(scenes) > 1 else None,
-                        plane=plane.label or None,
-                    )
-                    found.append(
-                        ImageSource(
-                            file,
-                            scenes[index],
-                            plane,
-                            _with_name(of_plane, key),
-                            max_pixels,
-                            selected.level,
-                        )
-                    )
-            return found
+            return list(_sources(file, scenes, selection or PlaneSelection(), key, max_pixels))
         except BaseException:
             if file is not None:
                 file.close()
             raise
+
+
+def _sources(
+    file: ImageFile | None,
+    scenes: Sequence[Scene],
+    selection: PlaneSelection,
+    key: ImageKey,
+    max_pixels: int,
+) -> Iterator[ImageSource]:
+    selected = with_scene(selection, key.scene)
+    for index in scene_index(scenes, selected):
+        for plane in planes_of(scenes[index], selected, key.indices):
+            of_plane = replace(
+                key, scene=index if len(scenes) > 1 else None, plane=plane.label or None
+            )
+            named = _with_name(of_plane, key)
+            yield ImageSource(file, scenes[index], plane, named, max_pixels, selected.level)
 
 
 def open_image(
@@ -278,8 +278,15 @@ def image_size_hw(source: Source, selection: PlaneSelection | None = None) -> tu
         (2, 3)
     """
     selection = selection or PlaneSelection()
-    with open_images(source, replace(selection, planes=selection.planes or "each"))[0] as first:
-        return first.size_hw
+    selection = replace(selection, planes=selection.planes or "each")
+    key = _key_of(source, None)
+    with _told(key, ""):
+        file, scenes = _open(source, key, None)
+        try:
+            return next(_sources(file, scenes, selection, key, MAX_PIXELS)).size_hw
+        finally:
+            if file is not None:
+                file.close()
 
 
 def _key_of(source: Source, name: str | None) -> ImageKey:
@@ -357,20 +364,13 @@ def _formats() -> list[type[ImageFile]]:
     return [FORMATS.get(name) for name in FORMATS.names()]  # type: ignore[misc]
 
 
-def _checked_level(level: int, scene: Scene) -> int:
-    if not 0 <= level < len(scene.levels):
-        sizes = [f"{number} ({h} x {w})" for number, (h, w) in enumerate(scene.levels)]
-        raise ImageError(f"has no level {level}; there are {', '.join(sizes)}")
-    return level
-
-
 def _channels(scene: Scene, plane: Plane) -> tuple[str, ...]:
     if "S" in scene.axes:
         return RGB
     if plane.channels is None:
         return ("gray",)
-    named = scene.channels or tuple(map(str, range(scene.sizes["C"])))
-    return tuple(named[index] for index in plane.channels)
+    named = scene.channels
+    return tuple(named[index] if named else str(index) for index in plane.channels)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """A trained model on pictures of any kind: one, or all of a folder."""
 
-from cellseg_mmdet.inference.cells import Cell, Cells
+from cellseg_mmdet.inference.cells import Cell, Cells, Crop
 from cellseg_mmdet.inference.executors import EXECUTORS, Executor
 from cellseg_mmdet.inference.model import Model, load_model
 from cellseg_mmdet.inference.predictor import Predictor
@@ -12,6 +12,7 @@ __all__ = [
     "EXECUTORS",
     "Cell",
     "Cells",
+    "Crop",
     "Executor",
     "Failure",
     "InferenceSummary",

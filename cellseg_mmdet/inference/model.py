@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -11,36 +12,47 @@ import torch
 
 from cellseg_mmdet.errors import ImageError
 from cellseg_mmdet.images import Image, ImageSource, read_image
+from cellseg_mmdet.images.scale import ScaleChoice, resized_image, resized_prediction
 from cellseg_mmdet.images.tile_choice import TileChoice
 from cellseg_mmdet.inference.cells import Cells
 from cellseg_mmdet.inference.predictor import Predictor
+from cellseg_mmdet.inference.size_estimate import find_at_estimated_size
 from cellseg_mmdet.inference.tiled import TiledPredictor
+from cellseg_mmdet.shipped import model_files
 from cellseg_mmdet.structures import ImagePrediction
 
 _CHANNELS = (1, 3, 4)
+_AS_IT_IS = ScaleChoice()
 
 
 def load_model(
     config: str | os.PathLike[str],
-    checkpoint: str | os.PathLike[str],
+    checkpoint: str | os.PathLike[str] | None = None,
     *,
     device: str | None = None,
     cfg_options: Mapping[str, Any] | None = None,
     trust_checkpoint: bool = False,
     tta: bool = False,
+    diameter_px: float | Literal["auto"] | None = None,
+    pixel_size_um: float | Literal["file"] | None = None,
+    scale: float | None = None,
 ) -> Model:
-    """Load a trained model.
+    """Load a trained model: one that ships, ``load_model("nuclei")``, or that of a config and a checkpoint.
 
     Args:
-        config: config file, or the name of a shipped one.
-        checkpoint: checkpoint file or URL.
+        config: config file, the name of a shipped one, or of a model that ships.
+        checkpoint: checkpoint file or URL, or the name of a model that ships; left out where ``config`` is one.
         device: such as ``cpu`` or ``cuda:1``; by default the first accelerator there is.
         cfg_options: settings that override those of the config, by keys with dots.
         trust_checkpoint: allow the checkpoint to run code while it is loaded.
         tta: predict several views of each image and merge what is found.
+        diameter_px: median diameter of the cells in the images, or 'auto' to estimate it for each, which is the default
+            for a model that ships by its name alone.
+        pixel_size_um: of a pixel in micrometres, or 'file' for what each image says.
+        scale: factor by which images are resized; at most one of the last three is given, and a call may differ.
 
     Raises:
-        UsageError: the config is missing or lacks something, or the device is not there.
+        UsageError: no such model ships, the config is missing or lacks something, or the device is not there.
         FileNotFoundError: there is no such checkpoint.
         CheckpointError: the checkpoint is refused, damaged, or of another model.
 
@@ -50,15 +62,18 @@ def load_model(
         ...
         FileNotFoundError: checkpoint no_such_file.pth: there is no such file
     """
+    chosen = ScaleChoice(scale, pixel_size_um, diameter_px)
+    if checkpoint is None and chosen == ScaleChoice():
+        chosen = ScaleChoice(diameter_px="auto")
     return Model(
         Predictor(
-            os.fspath(config),
-            os.fspath(checkpoint),
+            *model_files(config, checkpoint),
             device=device,
             cfg_options=cfg_options,
             trust_checkpoint=trust_checkpoint,
             tta=tta,
-        )
+        ),
+        chosen,
     )
 
 
@@ -74,10 +89,12 @@ class Model:
     How stored values become what the network sees is the model's ``intensity``, the same as in training. Booleans are
     black and white. Channels first, (C, H, W), is refused.
 
-    What is found goes through the config's ``postprocess`` list, as in ``cellseg infer``.
+    What is found goes through the config's ``postprocess`` list, as in ``cellseg infer``. Where cells are of another
+    size than in training, images are resized for the network, and masks back.
 
     Args:
         predictor: the model; `load_model` makes both.
+        scale: size of the cells, unless a call says another; images are taken as they are by default.
 
     Attributes:
         predictor: see there for the config and mmdet's model.
@@ -100,8 +117,9 @@ class Model:
         Cells(2 cells in 2 x 4 pixels: 2 cell)
     """
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Predictor, scale: ScaleChoice = _AS_IT_IS) -> None:
         self.predictor = predictor
+        self.scale = scale
         self._tiled: dict[TileChoice, TiledPredictor] = {}
 
     def __repr__(self) -> str:
@@ -122,6 +140,9 @@ class Model:
         image: Image | ImageSource | np.ndarray,
         *,
         name: str = "image",
+        diameter_px: float | Literal["auto"] | None = None,
+        pixel_size_um: float | Literal["file"] | None = None,
+        scale: float | None = None,
         tile: int | Literal["auto", "off"] = "auto",
         memory_gb: float | None = None,
     ) -> Cells:
@@ -130,36 +151,60 @@ class Model:
         Args:
             image: see the class; or what `open_image` returns, which is read by window where tiles are cut.
             name: by which `Cells` and errors call it.
+            diameter_px: median diameter of the cells in the image, or 'auto' to estimate it.
+            pixel_size_um: of a pixel in micrometres, or 'file' for what the image says.
+            scale: factor by which the image is resized; 1 takes it as it is.
             tile: 'auto' cuts pictures that would not fit the memory into tiles; or the side of the tiles; or 'off'.
             memory_gb: what a picture may take, in 10^9 bytes; by default half of what is free on the device.
 
         Raises:
             ImageError: the array is no picture: it has other axes, no pixels, or holds no numbers.
+            UsageError: more than one size was given, or the config does not say that of the training.
             ConfigError: ``tile`` or ``memory_gb`` is out of its range.
         """
-        choice = TileChoice(tile, memory_gb)
+        said = ScaleChoice(scale, pixel_size_um, diameter_px)
+        choice = self.scale if said == _AS_IT_IS else said
+        tiled = self._tiled_by(TileChoice(tile, memory_gb))
         picture = image if isinstance(image, Image | ImageSource) else _picture(image, name)
-        raw = self._in_tiles(picture, name, choice)
-        if raw is None:
+        file_name = f"{name}.image"
+        size_hw = picture.shape[:2] if isinstance(picture, np.ndarray) else picture.size_hw
+        is_large = tiled is not None and tiled.applies(size_hw)
+        if choice == _AS_IT_IS and not is_large:
             whole = picture.read() if isinstance(picture, ImageSource) else picture
-            (raw,) = self.predictor.predict({f"{name}.image": whole})
-        return Cells.from_prediction(self.predictor.postprocess(raw), self.classes)
+            (raw,) = self.predictor.predict({file_name: whole})
+            return Cells.from_prediction(self.predictor.postprocess(raw), self.classes)
+        seen = read_image(picture, name=name) if isinstance(picture, np.ndarray) else picture
 
-    def _in_tiles(
-        self, picture: Image | ImageSource | np.ndarray, name: str, choice: TileChoice
-    ) -> ImagePrediction | None:
-        """Return the raw prediction from tiles, None where the picture is predicted as a whole."""
+        def predict_at(factors_yx: tuple[float, float]) -> ImagePrediction:
+            if tiled is not None and (is_large or tiled.applies(size_hw, factors_yx)):
+                return tiled.predict(seen, file_name, factors_yx)
+            whole = seen.read() if isinstance(seen, ImageSource) else seen
+            (raw,) = self.predictor.predict({file_name: resized_image(whole, factors_yx)})
+            return raw
+
+        cell_scale = self.predictor.cell_scale
+        if choice.is_automatic:
+            estimate = find_at_estimated_size(
+                self.predictor,
+                seen,
+                file_name,
+                choice.trained_px(cell_scale),
+                predict_at=lambda factor: predict_at((factor, factor)),
+            )
+            found, factor = estimate.look.found.final, estimate.factor
+        else:
+            factors_yx = choice.factors_yx(cell_scale, seen.pixel_size_um)
+            found = self.predictor.postprocess(predict_at(factors_yx))
+            factor = float(np.sqrt(np.prod(factors_yx)))
+        final = resized_prediction(found, seen.size_hw)
+        return replace(Cells.from_prediction(final, self.classes), scale=factor)
+
+    def _tiled_by(self, choice: TileChoice) -> TiledPredictor | None:
         if not hasattr(self.predictor, "tiled"):  # a stand-in
             return None
         if choice not in self._tiled:
             self._tiled = {choice: self.predictor.tiled(choice)}
-        tiled = self._tiled[choice]
-        size_hw = picture.shape[:2] if isinstance(picture, np.ndarray) else picture.size_hw
-        if not tiled.applies(size_hw):
-            return None
-        if isinstance(picture, np.ndarray):
-            picture = read_image(picture, name=name)
-        return tiled.predict(picture, f"{name}.image")
+        return self._tiled[choice]
 
 
 def _picture(image: np.ndarray, name: str) -> np.ndarray:

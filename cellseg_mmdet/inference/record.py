@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,8 +37,10 @@ class Finished:
         warning: what a user should know of it.
         num_raw: instances before post-processing.
         left_out: type of a step of the post-processing -> instances that it left out.
+        size: as that of an `Outcome`.
         offset: of its prediction in the record.
         length: of its prediction in bytes.
+        tallies: name of an image writer -> numbers about the image, see `ImageWriter.tally`.
     """
 
     num_cells: int
@@ -45,8 +48,10 @@ class Finished:
     warning: str
     num_raw: int
     left_out: Mapping[str, int]
+    size: tuple[float | None, float] | None
     offset: int
     length: int
+    tallies: Mapping[str, Mapping[str, float]]
 
 
 class RunRecord:
@@ -88,6 +93,7 @@ class RunRecord:
         self.finished: dict[int, Finished] = {}
         self.classes: tuple[str, ...] = ()
         self._written: list[str] = []
+        self._options: dict[str, Any] = {}
         self._identity = dict(identity)
         # What an image is when the run begins: one that is changed meanwhile is predicted anew by the next run.
         self._keys = {task.img_id: _identity_of(task) for task in tasks}
@@ -122,6 +128,8 @@ class RunRecord:
             "warning": outcome.warning,
             "num_raw": outcome.num_raw,
             "left_out": outcome.left_out,
+            "tallies": outcome.tallies,
+            "size": outcome.size,
             "length": len(content),
             "crc32": zlib.crc32(content),
         }
@@ -145,11 +153,23 @@ class RunRecord:
         )
         self._save()
 
+    def other_options(self, options: Mapping[str, Mapping[str, Any]]) -> set[str]:
+        """Return the image writers whose files of finished images were written with other options than these."""
+        return {
+            name for name, given in options.items() if self._options.get(name, {}) != _plain(given)
+        }
+
+    def keep_options(self, options: Mapping[str, Mapping[str, Any]]) -> None:
+        """Note with which options image writers write now."""
+        self._options |= {name: _plain(given) for name, given in options.items()}
+        self._save()
+
     def _open(self, *, remove: bool) -> None:
         try:
             about = json.loads(self._about.read_text(encoding="utf-8"))
             identity, self._written = dict(about["identity"]), list(about["written"])
             self.classes = tuple(about["classes"])
+            self._options = dict(about.get("options", {}))
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(
                 f"{self._about} is damaged: remove {self._folder}, or give another --out-dir"
@@ -166,7 +186,7 @@ class RunRecord:
                 [*self._written, *(path for head, _ in heads.values() for path in _files(head))]
             )
             self._path.unlink(missing_ok=True)
-            self._written, self.classes = [], ()
+            self._written, self.classes, self._options = [], (), {}
             return
         wanted = set(self._keys.values())
         kept = {path for key in wanted & set(heads) for path in _files(heads[key][0])}
@@ -180,7 +200,13 @@ class RunRecord:
 
     def _remove(self, paths: Iterable[str]) -> None:
         for path in paths:
-            (self.out_dir / path).unlink(missing_ok=True)
+            found = self.out_dir / path
+            if not found.is_dir():
+                found.unlink(missing_ok=True)
+            elif (
+                ".." not in Path(path).parts
+            ):  # labels in the folder of a picture are not ours to remove
+                shutil.rmtree(found)
 
     def _compacted(self, heads: Mapping[str, _Head]) -> dict[str, _Head]:
         """Write the record anew with some of its entries, and return them with their new offsets."""
@@ -198,9 +224,19 @@ class RunRecord:
         return moved
 
     def _save(self) -> None:
-        about = {"identity": self._identity, "classes": self.classes, "written": self._written}
+        about = {
+            "identity": self._identity,
+            "classes": self.classes,
+            "written": self._written,
+            "options": self._options,
+        }
         with atomic_write(self._about) as temporary:
             temporary.write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+
+def _plain(options: Mapping[str, Any]) -> Any:
+    """Return options as they are read back from JSON."""
+    return json.loads(json.dumps(options, default=repr))
 
 
 def _locked(path: Path, out_dir: Path) -> IO[str] | None:
@@ -237,14 +273,17 @@ def _files(head: Mapping[str, Any]) -> list[str]:
 
 def _entry(head: Mapping[str, Any], offset: int) -> Finished:
     files = {name: tuple(paths) for name, paths in head["files"].items()}
+    size = head.get("size")
     return Finished(
         head["num_cells"],
         files,
         head["warning"],
         head["num_raw"],
         head["left_out"],
+        None if size is None else (size[0], size[1]),
         offset,
         head["length"],
+        head.get("tallies", {}),
     )
 
 

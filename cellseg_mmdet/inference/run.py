@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cellseg_mmdet.errors import ImageError, UsageError
-from cellseg_mmdet.export import WRITERS, opened
+from cellseg_mmdet.export import WRITERS, opened, total
 from cellseg_mmdet.fileio import atomic_write, write_records_csv
 from cellseg_mmdet.images import PlaneSelection
 from cellseg_mmdet.images.picture import Picture
@@ -19,6 +19,7 @@ from cellseg_mmdet.images.scale import ScaleChoice
 from cellseg_mmdet.images.tile_choice import TileChoice
 from cellseg_mmdet.inference.executors import EXECUTORS
 from cellseg_mmdet.inference.record import RunRecord
+from cellseg_mmdet.inference.size_estimate import sentence as size_sentence
 from cellseg_mmdet.inference.spec import ModelSource
 from cellseg_mmdet.inference.tasks import (
     Job,
@@ -65,6 +66,8 @@ class InferenceSummary:
         warnings: what a user should know of single images.
         tally: what the post-processing left out.
         written: files and folders, each with what it is.
+        sizes: of each image whose cells' size was estimated, their median diameter in pixels, None of too few cells,
+            and the factor by which it was resized for that.
     """
 
     num_images: int
@@ -74,11 +77,14 @@ class InferenceSummary:
     warnings: tuple[str, ...]
     tally: Tally
     written: Mapping[Path, str]
+    sizes: tuple[tuple[float | None, float], ...] = ()
 
     def __str__(self) -> str:
         lines = [f"{path}: {what}" for path, what in self.written.items()]
         if sentence := self.tally.sentence():
             lines.append(sentence)
+        if self.sizes:
+            lines.append(size_sentence(self.sizes))
         last = f"{_count(self.num_cells, 'cell')} in {_count(self.num_images, 'image')}"
         if self.num_resumed:
             last += f", {self.num_resumed} of them finished by an earlier run"
@@ -157,8 +163,10 @@ def infer_images(
             record, tasks, [(name, options.get(name, {})) for name in of_run], selection
         )
         for name, writer in image_writers(of_images, options, str(folder), record.classes).items():
+            finished = record.finished.values()
             written |= writer.written(
-                sum(len(one.files[name]) for one in record.finished.values())
+                sum(len(one.files[name]) for one in finished),
+                total(one.tallies.get(name, {}) for one in finished),
             ).files
         if failures:
             written[folder / _FAILED] = f"{_count(len(failures), 'image')} that failed, and why"
@@ -174,6 +182,7 @@ def infer_images(
         tuple(one.warning for one in kept if one.warning),
         tally,
         written,
+        tuple(one.size for one in kept if one.size is not None),
     )
 
 
@@ -208,7 +217,9 @@ def _refuse_files_of_others(
 
 
 def _complete(record: RunRecord, job: Job, tasks: Sequence[Task]) -> None:
-    """Write the files of finished images that an earlier run was not asked for, or that are gone."""
+    """Write the files of finished images that an earlier run wrote otherwise or not at all, or that are gone."""
+    options = {name: job.writer_options.get(name, {}) for name in job.image_writers}
+    changed = record.other_options(options)
     for task in tasks:
         kept = record.finished.get(task.img_id)
         if kept is None:
@@ -218,14 +229,30 @@ def _complete(record: RunRecord, job: Job, tasks: Sequence[Task]) -> None:
             for name in job.image_writers
             if not all((record.out_dir / path).exists() for path in kept.files.get(name, ("",)))
             or name not in kept.files
+            or name in changed
         ]
         if missing:
             writers = image_writers(missing, job.writer_options, job.out_dir, record.classes)
             prediction = record.prediction(task)
             picture = Picture(task.key, job.selection)
-            files = {**kept.files, **write_image(writers, prediction, picture, job.out_dir)}
-            told = (kept.warning, kept.num_raw, kept.left_out)
-            record.add(Outcome(task, prediction, record.classes, files, *told))
+            files, tallies = write_image(writers, prediction, picture, job.out_dir)
+            kept_tallies = {
+                name: kept.tallies[name] for name in kept.tallies if name not in missing
+            }
+            record.add(
+                Outcome(
+                    task,
+                    prediction,
+                    record.classes,
+                    {**kept.files, **files},
+                    kept.warning,
+                    kept.num_raw,
+                    kept.left_out,
+                    size=kept.size,
+                    tallies={**kept_tallies, **tallies},
+                )
+            )
+    record.keep_options(options)
 
 
 def _work(

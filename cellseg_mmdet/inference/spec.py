@@ -14,6 +14,7 @@ from cellseg_mmdet.errors import CheckpointError
 from cellseg_mmdet.fileio import sha256_of
 from cellseg_mmdet.images import Image
 from cellseg_mmdet.inference.predictor import Predictor, array_pipeline
+from cellseg_mmdet.shipped import model_files
 from cellseg_mmdet.structures import ImagePrediction
 
 
@@ -50,8 +51,8 @@ class ModelSpec:
     """A trained model by its config, its checkpoint and how it is used.
 
     Attributes:
-        config: config file, or the name of a shipped one.
-        checkpoint: checkpoint file or URL.
+        config: config file, the name of a shipped one, or of a model that ships.
+        checkpoint: checkpoint file or URL, or the name of a model that ships; None where ``config`` is one.
         device: such as ``cpu`` or ``cuda:1``; by default the first accelerator there is.
         cfg_options: settings that override those of the config, by keys with dots.
         trust_checkpoint: allow the checkpoint to run code while it is loaded.
@@ -63,7 +64,7 @@ class ModelSpec:
     """
 
     config: str
-    checkpoint: str
+    checkpoint: str | None = None
     device: str | None = None
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
     trust_checkpoint: bool = False
@@ -78,8 +79,7 @@ class ModelSpec:
     def load(self, device: str | None = None) -> Predictor:
         """Return the model, on ``device`` if it is given; see `Predictor` for the errors."""
         return Predictor(
-            self.config,
-            self.checkpoint,
+            *model_files(self.config, self.checkpoint),
             device=device or self.device,
             cfg_options=self.cfg_options,
             trust_checkpoint=self.trust_checkpoint,
@@ -95,7 +95,8 @@ class ModelSpec:
             UsageError: the config cannot be read, or has no views although ``tta`` is asked for.
             CheckpointError: there is no such checkpoint.
         """
-        cfg = load_config(self.config, self.cfg_options)
+        config, checkpoint = model_files(self.config, self.checkpoint)
+        cfg = load_config(config, self.cfg_options)
         if self.tta:
             enable_tta(cfg)
         parts = {
@@ -105,14 +106,19 @@ class ModelSpec:
             "size of cells": cfg.get("cell_scale") or {},
         }
         digests = {name: _digest(repr(part)) for name, part in parts.items()}
-        return {"checkpoint": self._checkpoint_digest(), **digests, "device": _kind(self.device)}
+        return {
+            "checkpoint": _checkpoint_digest(checkpoint),
+            **digests,
+            "device": _kind(self.device),
+        }
 
-    def _checkpoint_digest(self) -> str:
-        if "://" in self.checkpoint:
-            return _digest(self.checkpoint)
-        if not Path(self.checkpoint).is_file():
-            raise CheckpointError(f"checkpoint {self.checkpoint}: there is no such file")
-        return sha256_of(self.checkpoint)
+
+def _checkpoint_digest(checkpoint: str) -> str:
+    if "://" in checkpoint:
+        return _digest(checkpoint)
+    if not Path(checkpoint).is_file():
+        raise CheckpointError(f"checkpoint {checkpoint}: there is no such file")
+    return sha256_of(checkpoint)
 
 
 def _digest(text: str) -> str:

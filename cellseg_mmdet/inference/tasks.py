@@ -18,9 +18,9 @@ from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.images.scale import ScaleChoice, resized_image, resized_prediction
 from cellseg_mmdet.images.tile_choice import TileChoice
 from cellseg_mmdet.inference.predictor import Predictor
+from cellseg_mmdet.inference.size_estimate import FoundCells, find_at_estimated_size, found_cells
 from cellseg_mmdet.inference.spec import ImagePredictor, ModelSource
 from cellseg_mmdet.inference.tiled import TiledPredictor
-from cellseg_mmdet.postprocess import Tally
 from cellseg_mmdet.structures import ImagePrediction
 from cellseg_mmdet.terminal import told_in_a_line
 
@@ -79,6 +79,9 @@ class Outcome:
         num_raw: instances before post-processing.
         left_out: type of a step of the post-processing -> instances that it left out.
         error: why it failed; '' if it did not.
+        tallies: name of an image writer -> numbers about this image, see `ImageWriter.tally`.
+        size: median diameter of its cells in pixels, None of too few cells, and the factor by which it was resized for
+            that; None if that was not estimated.
     """
 
     task: Task
@@ -89,6 +92,8 @@ class Outcome:
     num_raw: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
     error: str = ""
+    tallies: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    size: tuple[float | None, float] | None = None
 
 
 def plan(
@@ -144,14 +149,17 @@ def image_writers(
 
 def write_image(
     writers: Mapping[str, ImageWriter], prediction: ImagePrediction, picture: Picture, out_dir: str
-) -> dict[str, tuple[str, ...]]:
-    """Write the files of an image and return them by writer, relative to the folder of the run."""
-    return {
-        name: tuple(
-            path.relative_to(out_dir).as_posix() for path in writer.write(prediction, picture)
-        )
-        for name, writer in writers.items()
-    }
+) -> tuple[dict[str, tuple[str, ...]], dict[str, dict[str, float]]]:
+    """Write the files of an image; return them by writer, relative to the folder of the run, and what was counted."""
+    files, tallies = {}, {}
+    for name, writer in writers.items():
+        writer.tally = {}
+        paths = writer.write(prediction, picture)
+        # What goes into the picture's own folder may lie anywhere.
+        files[name] = tuple(Path(os.path.relpath(path, out_dir)).as_posix() for path in paths)
+        if writer.tally:
+            tallies[name] = dict(writer.tally)
+    return files, tallies
 
 
 class Worker:
@@ -167,6 +175,9 @@ class Worker:
     def __init__(self, job: Job, device: str | None = None) -> None:
         self._job = job
         self.model: ImagePredictor = job.model.load(device)
+        self._trained_px: float | None = None
+        if job.scale.is_automatic:
+            self._trained_px = job.scale.trained_px(self.model.cell_scale)
         self._writers = image_writers(
             job.image_writers, job.writer_options, job.out_dir, self.model.classes
         )
@@ -203,10 +214,12 @@ class Worker:
             return
         try:
             raws = self._raw([picture for _, picture in batch])
-            tallies = [Tally() for _ in batch]
+            found = [
+                self._found(picture, raw) for (_, picture), raw in zip(batch, raws, strict=True)
+            ]
             finals = [
-                self._final(task, picture, raw, tally)
-                for (task, picture), raw, tally in zip(batch, raws, tallies, strict=True)
+                self._final(task, picture, cells.final)
+                for (task, picture), (cells, _) in zip(batch, found, strict=True)
             ]
         except Exception as error:
             if len(batch) == 1:
@@ -217,15 +230,18 @@ class Worker:
             else:
                 raise
             return
-        for (task, picture), raw, final, tally in zip(batch, raws, finals, tallies, strict=True):
+        for (task, picture), (cells, size), final in zip(batch, found, finals, strict=True):
+            files, counted = write_image(self._writers, final, picture, self._job.out_dir)
             yield Outcome(
                 task,
                 final,
                 self.model.classes,
-                write_image(self._writers, final, picture, self._job.out_dir),
-                self._warning(task, raw),
-                tally.num_raw,
-                dict(tally.left_out),
+                files,
+                self._warning(task, cells.raw),
+                cells.tally.num_raw,
+                dict(cells.tally.left_out),
+                size=size,
+                tallies=counted,
             )
 
     def _factors_yx(self, picture: Picture) -> tuple[float, float]:
@@ -237,11 +253,8 @@ class Worker:
         )
 
     def _raw(self, pictures: Sequence[Picture]) -> list[ImagePrediction]:
-        if self._tiled is not None and self._is_tiled(pictures[0]):
-            (picture,) = pictures
-            with picture.open() as source:
-                name = f"{picture.key.name}.image"
-                return [self._tiled.predict(source, name, self._factors_yx(picture))]
+        if self._is_tiled(pictures[0]):
+            return [self._predicted_at(picture, self._factors_yx(picture)) for picture in pictures]
         seen = {
             # A prediction is named by the stem.
             f"{picture.key.name}.image": resized_image(picture.image, self._factors_yx(picture))
@@ -249,11 +262,38 @@ class Worker:
         }
         return self.model.predict(seen)
 
-    def _final(
-        self, task: Task, picture: Picture, raw: ImagePrediction, tally: Tally
-    ) -> ImagePrediction:
+    def _found(
+        self, picture: Picture, raw: ImagePrediction
+    ) -> tuple[FoundCells, tuple[float | None, float] | None]:
+        """Return what is found, post-processed, at the scale that was asked for, or at the one that fits the cells."""
         # The numbers of the post-processing are those of the scale that the model was trained at.
-        final = resized_prediction(tally.through(self.model.postprocess, raw), picture.size_hw)
+        if self._trained_px is None:
+            return found_cells(self.model, raw), None
+        name = f"{picture.key.name}.image"
+        estimate = find_at_estimated_size(
+            self.model,
+            picture,
+            name,
+            self._trained_px,
+            first=raw,
+            predict_at=lambda factor: self._predicted_at(picture, (factor, factor)),
+        )
+        return estimate.look.found, (estimate.diameter_px, estimate.factor)
+
+    def _predicted_at(self, picture: Picture, factors_yx: tuple[float, float]) -> ImagePrediction:
+        """Return the raw prediction of a picture that is resized by factors."""
+        name = f"{picture.key.name}.image"  # a prediction is named by the stem
+        size_hw = picture.size_hw
+        if self._tiled is not None and (
+            self._tiled.applies(size_hw) or self._tiled.applies(size_hw, factors_yx)
+        ):
+            with picture.open() as source:
+                return self._tiled.predict(source, name, factors_yx)
+        (raw,) = self.model.predict({name: resized_image(picture.image, factors_yx)})
+        return raw
+
+    def _final(self, task: Task, picture: Picture, found: ImagePrediction) -> ImagePrediction:
+        final = resized_prediction(found, picture.size_hw)
         return replace(final, img_id=task.img_id, img_path=task.key.path)
 
     def _warning(self, task: Task, raw: ImagePrediction) -> str:

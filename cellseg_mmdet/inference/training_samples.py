@@ -16,6 +16,7 @@ from mmengine.runner import set_random_seed
 
 from cellseg_mmdet.annotations.files import read_annotations
 from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.mask_pipelines import check_pipelines
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.progress import progress_bar
 from cellseg_mmdet.structures import ImageRecord
@@ -27,7 +28,9 @@ def build_training_set(cfg: Config) -> Any:
 
     Raises:
         UsageError: the config has none.
+        ConfigError: a transform would leave masks behind.
     """
+    check_pipelines(cfg)
     dataset = (cfg.get("train_dataloader") or {}).get("dataset")
     if not dataset:
         raise UsageError(f"{cfg.filename} has no train_dataloader with a dataset")

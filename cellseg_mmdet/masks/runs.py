@@ -344,10 +344,15 @@ class Runs:
 
     def to_label_map(self) -> np.ndarray:
         """Paint a label map (H, W) int32: instance ``i`` is id ``i + 1``; the later one wins where they overlap."""
-        flat = np.zeros(self.height * self.width, dtype=np.int32)
-        pixels, owner = self.pixels()
-        flat[pixels] = owner + 1
-        return np.ascontiguousarray(flat.reshape(self.width, self.height).T)
+        label_map = np.zeros((self.height, self.width), dtype=np.int32)
+        flat = label_map.reshape(-1)
+        first = 1
+        for part in self._split(_MAX_PIXELS):
+            pixels, owner = part.pixels()
+            x, y = np.divmod(pixels, max(self.height, 1))
+            flat[y * self.width + x] = owner + first
+            first += len(part)
+        return label_map
 
     # ---------------------------------------------------------------- several
 

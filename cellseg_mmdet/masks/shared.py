@@ -14,6 +14,8 @@ from cellseg_mmdet.masks.runs import Runs
 
 # Pairs of intervals to look at together, some 25 MB. Cells of an image come to less; masks of half an image do not.
 _MAX_PAIRS = 500_000
+# Of lists that are read: pairs of runs that are looked at one by one, and pairs of instances that are told.
+_MAX_EXACT_PAIRS, _MAX_TOLD = 4_000_000, 100_000
 
 
 class Shared(NamedTuple):
@@ -38,6 +40,82 @@ class Shared(NamedTuple):
             self.area[order].astype(np.int64).tolist(),
             strict=True,
         )
+
+
+class Overlap(NamedTuple):
+    """An instance that shares pixels with one before it, to be told.
+
+    Attributes:
+        earlier: index of the one before.
+        later: index of the instance.
+        area: pixels that both have.
+        more: with how many others before it the instance shares pixels that are not told one by one; None where they
+            are too many to count: ``area`` is then the least that both have.
+    """
+
+    earlier: int
+    later: int
+    area: int
+    more: int | None
+
+    def told(self, name: str) -> str:
+        """Return it in words; ``name`` is that of the one before.
+
+        Example:
+            >>> Overlap(0, 9, 20, 0).told("row 2"), Overlap(0, 9, 1, 8).told("row 2")
+            ('shares 20 pixels with row 2', 'shares 1 pixel with row 2, and pixels with 8 others before it')
+        """
+        if self.more is None:
+            return (
+                f"shares {in_pixels(self.area)} or more with {name}, and maybe pixels with others"
+            )
+        more = f", and pixels with {self.more} other{'s' * (self.more > 1)} before it"
+        return f"shares {in_pixels(self.area)} with {name}{more if self.more else ''}"
+
+
+def overlaps(masks: Runs) -> Iterator[Overlap]:
+    """Yield the pairs that share pixels, as long as they can be read: 10,000 masks in one place are 50 million pairs.
+
+    Where they are more than 100,000, one of each later instance, with the number of the others.
+
+    Example:
+        >>> one = Runs.from_label_map(np.array([[1, 1, 2]]))
+        >>> other = Runs.from_label_map(np.array([[0, 1, 1]]))
+        >>> [overlap.told(str(overlap.earlier)) for overlap in overlaps(Runs.concatenate([one, other]))]
+        ['shares 1 pixel with 0', 'shares 1 pixel with 1']
+    """
+    ends = masks.starts + masks.lengths
+    order = np.argsort(masks.starts, kind="stable")
+    begins = masks.starts[order]
+    behind = np.searchsorted(begins, ends[order], side="left")
+    if (behind - np.arange(1, len(order) + 1)).sum() > _MAX_EXACT_PAIRS:
+        shared, more = _one_each(masks, order, ends[order]), None
+    else:
+        shared = shared_by_masks(masks)
+        if len(shared.first) <= _MAX_TOLD:
+            yield from (Overlap(*pair, 0) for pair in shared.pairs())
+            return
+        more = np.bincount(shared.second, minlength=len(masks)) - 1
+    by_later = np.lexsort((shared.first, shared.second))
+    _, firsts = np.unique(shared.second[by_later], return_index=True)
+    for earlier, later, area in Shared(*(part[by_later[firsts]] for part in shared)).pairs():
+        yield Overlap(earlier, later, area, None if more is None else int(more[later]))
+
+
+def _one_each(masks: Runs, order: np.ndarray, ends: np.ndarray) -> Shared:
+    """Return for each run that meets one that begins before it one such: the one that goes furthest.
+
+    Args:
+        masks: of the runs.
+        order: of the runs, by where they begin.
+        ends: of the runs, in this order.
+    """
+    furthest = np.maximum.accumulate(ends)
+    which = np.maximum.accumulate(np.where(ends == furthest, np.arange(len(ends)), 0))
+    meets = np.flatnonzero(masks.starts[order][1:] < furthest[:-1]) + 1
+    owner = segment_ids(masks.offsets)[order]
+    area = np.minimum(ends[meets], furthest[meets - 1]) - masks.starts[order][meets]
+    return _summed([Shared(owner[which[meets - 1]], owner[meets], area)], len(masks))
 
 
 def in_pixels(area: int) -> str:

@@ -71,7 +71,7 @@ class RemoveOverlaps(Step):
     def _paint(self, prediction: ImagePrediction) -> tuple[np.ndarray, np.ndarray]:
         """Return 0 or 1 + the instance of each pixel (H * W,), down the columns, and the pixels each keeps (N,)."""
         masks = prediction.masks
-        order = self._worst_first(prediction)
+        order = self.worst_first(prediction)
         pixels, rank = masks[order].pixels()
         owner = order.astype(np.int32)[rank]
         if self.give_to == "nearest":
@@ -84,7 +84,14 @@ class RemoveOverlaps(Step):
         canvas[pixels] = owner + 1  # numpy keeps the last that is assigned to an index
         return canvas, np.bincount(canvas, minlength=len(masks) + 1)[1:]
 
-    def _worst_first(self, prediction: ImagePrediction) -> np.ndarray:
+    def owners(self, prediction: ImagePrediction) -> np.ndarray:
+        """Return who gets each pixel, (H, W) uint32: 1 + the index of an instance, 0 for none."""
+        canvas, _ = self._paint(prediction)
+        return np.ascontiguousarray(
+            canvas.reshape(prediction.width, prediction.height).T, np.uint32
+        )
+
+    def worst_first(self, prediction: ImagePrediction) -> np.ndarray:
         """Return the order (N,) of the instances in which a later one takes pixels from an earlier one."""
         best_first = prediction.by_descending_score()
         if self.give_to in ("smaller", "larger"):

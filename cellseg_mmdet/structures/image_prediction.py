@@ -74,6 +74,11 @@ class ImagePrediction:
     def __len__(self) -> int:
         return len(self.scores)
 
+    @property
+    def cell_ids(self) -> np.ndarray:
+        """Number (N,) int64 of each instance in all that is written of this prediction: from 1 on, in its order."""
+        return np.arange(1, len(self) + 1, dtype=np.int64)
+
     def select(self, index: np.ndarray) -> ImagePrediction:
         """Return the instances that a boolean or integer array picks, in its order."""
         return replace(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from cellseg_mmdet.annotations.files import read_annotations
+from cellseg_mmdet.annotations.faults import OnError
 from cellseg_mmdet.config_content import read_config
 from cellseg_mmdet.config_files import as_base
 from cellseg_mmdet.errors import DataError, UsageError
 from cellseg_mmdet.evaluation.scoring import measure_image, records_by_image_id
+from cellseg_mmdet.evaluation.sources import Context, known_sizes, read_source
 from cellseg_mmdet.fileio import atomic_write, sha256_of
 from cellseg_mmdet.postprocess.from_config import pipeline_from_config
-from cellseg_mmdet.structures import ImagePrediction, ImageRecord, load_predictions
+from cellseg_mmdet.structures import ImagePrediction, ImageRecord
 from cellseg_mmdet.tuning.result import Result
 from cellseg_mmdet.tuning.space import Steps, find_parameters
 from cellseg_mmdet.tuning.tune import Task
@@ -32,20 +34,22 @@ def read_task(
     *,
     only: Collection[str] = (),
     per_class: bool = True,
+    on_error: OnError = "stop",
 ) -> Task:
     """Read what is to be tuned; needs mmengine, but no model.
 
     Args:
         predictions: dumps of raw predictions, of different images.
-        annotations: COCO json or MMDetection pickle, of at least these images, which are matched by
-            file name.
+        annotations: files or folders of any kind of `evaluation.sources` but dumps, of at least these images, which
+            are matched by file name.
         config: its `postprocess` list and class names.
         only: see `find_parameters`.
         per_class: see `find_parameters`.
+        on_error: 'skip' leaves entries out that cannot be used, of annotations and COCO results, and logs their number.
 
     Raises:
         FileNotFoundError: if a file does not exist.
-        UsageError: if there is nothing to tune, or not what ``only`` names.
+        UsageError: if there is nothing to tune, or not what ``only`` names; if predictions are final cells.
         DataError: if a file is damaged, images are in two of the dumps or of the annotation files,
             or are not annotated, or of another size.
     """
@@ -56,7 +60,7 @@ def read_task(
     except UsageError as error:
         raise UsageError(f"{config}: {error}") from error
     found = _read_predictions(predictions)
-    records = _read_records(annotations)
+    records = _read_records(annotations, found, on_error)
     source = ", ".join(map(str, annotations))
     for prediction in found:
         measure_image(prediction, records, {}, source=source)  # measures nothing, but checks all
@@ -68,7 +72,7 @@ def read_task(
         parameters=parameters,
         about={
             "predictions": sorted(map(sha256_of, predictions)),
-            "annotations": sorted(map(sha256_of, annotations)),
+            "annotations": sorted(map(_digest, annotations)),
             "classes": pipeline.classes,
             "post-processing": steps,
             "numbers to search for": {
@@ -119,6 +123,17 @@ def _as_source(steps: Steps) -> list[str]:
     return ["postprocess = [", *(f"    dict({call})," for call in calls), "]"]
 
 
+def _digest(path: PathLike) -> str:
+    """Return the SHA-256 of a file, or of the names and contents in a folder."""
+    if not os.path.isdir(path):
+        return sha256_of(path)
+    digest = hashlib.sha256()
+    for inner in sorted(Path(path).rglob("*")):
+        if inner.is_file():
+            digest.update(f"{inner.relative_to(path)} {sha256_of(inner)}\n".encode())
+    return digest.hexdigest()
+
+
 def _literal(value: Any) -> str:
     if isinstance(value, dict):
         items = ", ".join(f"{_literal(key)}: {_literal(item)}" for key, item in value.items())
@@ -133,7 +148,13 @@ def _read_predictions(paths: Sequence[PathLike]) -> list[ImagePrediction]:
     found: dict[str, ImagePrediction] = {}
     source: dict[str, PathLike] = {}
     for path in paths:
-        for prediction in load_predictions(path):
+        dump = read_source(path)
+        if not dump.is_raw:
+            raise UsageError(
+                f"{path} holds {dump.title}: final cells, which no number of a post-processing is searched on. "
+                f"Make a dump of raw predictions: cellseg test CONFIG CHECKPOINT --out val.pkl"
+            )
+        for prediction in dump.predictions(Context()):
             image = prediction.image_id
             if image in found:
                 raise DataError(
@@ -146,12 +167,20 @@ def _read_predictions(paths: Sequence[PathLike]) -> list[ImagePrediction]:
     return [found[image] for image in sorted(found)]
 
 
-def _read_records(paths: Sequence[PathLike]) -> dict[str, ImageRecord]:
-    """Read all annotation files; records by image name."""
+def _read_records(
+    paths: Sequence[PathLike], predictions: Sequence[ImagePrediction], on_error: OnError
+) -> dict[str, ImageRecord]:
+    """Read all annotations; records by image name."""
+    # A submission does not say the sizes of its images.
+    sizes = {image.image_id: (image.height, image.width) for image in predictions}
     found: dict[str, ImageRecord] = {}
     source: dict[str, PathLike] = {}
     for path in paths:
-        for image, record in records_by_image_id(read_annotations(path), os.fspath(path)).items():
+        true = read_source(path, on_error=on_error)
+        if true.is_raw:
+            raise UsageError(f"{path} holds raw predictions, which are no annotations")
+        records = true.records(known_sizes(Context(sizes), true))
+        for image, record in records_by_image_id(records, os.fspath(path)).items():
             if image in found:
                 raise DataError(f"image {image!r} is annotated in {source[image]} and in {path}")
             found[image], source[image] = record, path

@@ -10,7 +10,7 @@ import torch
 from cellseg_mmdet.annotations.files import write_annotations
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.structures import ImageRecord
-from tests.configs.leaves import LAYOUTS, SIZE
+from tests.configs.leaves import LAYOUTS, LAYOUTS_OF_LEAVES, SIZE
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -46,9 +46,13 @@ def root(tmp_path_factory):
             )
             for number in range(6)
         ]
-        for ann_file, part in ((layout.train, records[:3]), (layout.val, records[3:])):
-            path = folder / ann_file.format(fold=0)
-            write_annotations(path, part, categories=layout.classes)
+        splits = [layout] + [
+            of_leaf for leaf, of_leaf in LAYOUTS_OF_LEAVES.items() if leaf.endswith(f"_{name}")
+        ]
+        for split in splits:
+            for ann_file, part in ((split.train, records[:3]), (split.val, records[3:])):
+                path = folder / ann_file.format(fold=0)
+                write_annotations(path, part, categories=layout.classes)
     return root
 
 

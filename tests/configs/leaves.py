@@ -32,7 +32,7 @@ class Layout(NamedTuple):
     images: str
     train: str
     val: str
-    test_images: str
+    test_images: str = ""  # there are none
     test: str = ""  # nobody annotated the test images
 
 
@@ -55,12 +55,24 @@ LAYOUTS = {
         "images/",
         "annotations/test.json",
     ),
+    "usiigaci": Layout(
+        ("cell",), "images/", "annotations/phase_train.json", "annotations/phase_held_out.json"
+    ),
+}
+SPLIT_BY_SOURCE = ("annotations/nuclei_train.json", "annotations/nuclei_held_out.json")
+LAYOUTS_OF_LEAVES = {
+    "pixel_lite0_flow_nuclei_dsb2018": Layout(("nucleus",), "stage1_train/", *SPLIT_BY_SOURCE)
 }
 
 
 def data_of(path: Path) -> str:
     """Return the name of a leaf's data set, its last word."""
     return path.stem.rsplit("_", 1)[1]
+
+
+def layout_of(path: Path) -> Layout:
+    """Return where a leaf has its images and annotations."""
+    return LAYOUTS_OF_LEAVES.get(path.stem, LAYOUTS[data_of(path)])
 
 
 @functools.cache

@@ -11,7 +11,16 @@ from mmengine.config import Config
 
 from cellseg_mmdet.engine import DataChoice, choose_data, load_config
 from cellseg_mmdet.engine.config import enable_tta
-from tests.configs.leaves import BASES, CONFIGS, LAYOUTS, LEAVES, PIPELINE_OF, data_of, load
+from tests.configs.leaves import (
+    BASES,
+    CONFIGS,
+    LAYOUTS,
+    LEAVES,
+    PIPELINE_OF,
+    data_of,
+    layout_of,
+    load,
+)
 
 CELL = [path for path in LEAVES if "_cell_" in path.name]
 DATA_SETS = sorted((CONFIGS / "_base_/datasets").glob("*.py"))
@@ -47,20 +56,30 @@ class TestEveryLeaf:
 
     def test_folder_fold_and_split_reach_every_part(self, path):
         root = f"/elsewhere/{data_of(path)}/"
-        layout = LAYOUTS[data_of(path)]
+        layout = layout_of(path)
         has_folds = "{fold}" in layout.train
         cfg = load(path)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CELLSEG_DATA", "/elsewhere")
-            choose_data(cfg, DataChoice(fold=3 if has_folds else None, split="test"))
+            choose_data(
+                cfg,
+                DataChoice(
+                    fold=3 if has_folds else None, split="test" if layout.test_images else None
+                ),
+            )
         datasets = {loader: cfg[loader].dataset for loader in PIPELINE_OF}
         assert {dataset.data_root for dataset in datasets.values()} == {root}
         assert datasets["train_dataloader"].ann_file == layout.train.format(fold=3)
         assert datasets["val_dataloader"].ann_file == layout.val.format(fold=3)
         assert cfg.val_evaluator.ann_file == root + layout.val.format(fold=3)
         test = datasets["test_dataloader"]
-        assert (test.ann_file, test.data_prefix.img) == (layout.test, layout.test_images)
         assert test.test_mode
+        if not layout.test_images:
+            assert (test.ann_file, test.data_prefix.img) == (layout.val, layout.images)
+            assert cfg.test_evaluator.ann_file == root + layout.val
+            assert "'data/" not in str(cfg.to_dict())
+            return
+        assert (test.ann_file, test.data_prefix.img) == (layout.test, layout.test_images)
         if layout.test:
             assert cfg.test_evaluator.ann_file == root + layout.test
         else:  # nobody annotated these images, nothing can score them

@@ -258,3 +258,10 @@ def test_what_is_written_is_valid(tmp_path: Path, format: str) -> None:
     write_submission(path, predictions, format)
     assert check_submission(path, tmp_path, format) == []
     assert write_submission(path, predictions, format).num_pixels_removed > 0
+
+
+def test_thousands_of_cells_in_one_place_are_told_once_each(images: Path) -> None:
+    faults = check(images, ["id,predicted", *["a,2 4 8 4"] * 5000])
+    overlapping = [fault for fault in faults if "shares" in fault.message]
+    assert [fault.row for fault in overlapping] == list(range(3, 5002))
+    assert all("shares 8 pixels or more with row" in fault.message for fault in overlapping)

@@ -95,7 +95,13 @@ def test_coco_results(tmp_path: Path) -> None:
     assert write_coco_results(path, predictions) == 3
     first, second, third = json.loads(path.read_text())
     assert Runs.from_coco([first.pop("segmentation")]).to_label_map().tolist() == LEFT.tolist()
-    assert first == {"image_id": 4, "category_id": 1, "score": 0.25, "bbox": [0.25, 0.25, 2, 2]}
+    assert first == {
+        "image_id": 4,
+        "category_id": 1,
+        "score": 0.25,
+        "bbox": [0.25, 0.25, 2, 2],
+        "cell_id": 1,
+    }
     assert (second["category_id"], second["bbox"]) == (2, [1.25, 0.25, 2, 2])
     assert third["image_id"] == "b"
 

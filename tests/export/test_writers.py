@@ -15,7 +15,7 @@ from cellseg_mmdet.export import WRITERS, Writer, Written, opened, write_submiss
 from cellseg_mmdet.images import read_image
 from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.structures import ImagePrediction, load_predictions
+from cellseg_mmdet.structures import ImageKey, ImagePrediction, load_predictions
 
 HEIGHT, WIDTH = 6, 8
 IMAGE = read_image(np.zeros((HEIGHT, WIDTH, 3), np.uint8), name="image.png")
@@ -59,14 +59,15 @@ def written_by(
 
 
 def test_there_are_these_writers() -> None:
-    assert {"submission", "coco", "overlay", "dump"} <= set(WRITERS.names())
+    assert {"submission", "coco", "overlay", "dump", "table"} <= set(WRITERS.names())
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_every_writer_says_what_it_wrote_and_leaves_nothing_else(
     tmp_path: Path, count: int
 ) -> None:
-    files = written_by(["submission", "coco", "overlay", "dump"], tmp_path, PREDICTIONS[:count])
+    names = ["submission", "coco", "overlay", "dump", "table"]
+    files = written_by(names, tmp_path, PREDICTIONS[:count])
     found = {path for path in tmp_path.iterdir() if count or path.name != "overlays"}
     assert found == {path for path in files if count or path.name != "overlays"}
 
@@ -120,10 +121,11 @@ def test_overlays_have_the_names_of_their_images(tmp_path: Path) -> None:
         "b.png",
         "c.png",
     ]
-    assert cv2.imread(str(tmp_path / "overlays/a.png")).shape == (2 * HEIGHT, 2 * WIDTH, 3)
+    height, width, _ = cv2.imread(str(tmp_path / "overlays/a.png")).shape
+    assert height > 2 * HEIGHT and width == 2 * WIDTH  # the legend stands below
 
 
-@pytest.mark.parametrize("name", ["submission", "coco", "dump"])
+@pytest.mark.parametrize("name", ["submission", "coco", "dump", "table"])
 def test_after_an_error_the_files_of_before_are_there(tmp_path: Path, name: str) -> None:
     written_by([name], tmp_path, PREDICTIONS)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -138,6 +140,43 @@ def test_an_image_twice_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'a' comes twice"):
         written_by(["submission"], tmp_path, [PREDICTIONS[0], PREDICTIONS[0]])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_table_has_a_row_for_each_cell_with_the_numbers_of_cells(tmp_path: Path) -> None:
+    found = prediction("a", 1, 5, 3)
+    turned = found.select(np.array([2, 0, 1]))
+    written_by(["table"], tmp_path, [turned, PREDICTIONS[1]])
+    with (tmp_path / "cells.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["image"], row["id"], row["x1_px"], row["class"]) for row in rows] == [
+        ("a", "1", "3", "dim"),
+        ("a", "2", "1", "dim"),
+        ("a", "3", "5", "bright"),
+    ]
+    assert {"mean_red", "mean_green", "mean_blue"} <= set(rows[0])
+
+
+def test_a_table_of_a_file_is_that_of_its_image(tmp_path: Path) -> None:
+    values = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH)
+    cv2.imwrite(str(tmp_path / "a.png"), values)
+    key = ImageKey(str(tmp_path / "a.png"), name="a")
+    of_file, of_image = Picture(key), Picture(key, image=read_image(key))
+    tables = []
+    for folder, picture in (("file", of_file), ("image", of_image)):
+        writer = WRITERS.get("table")()
+        with opened([writer], tmp_path / folder, ("dim", "bright")):
+            writer.add(PREDICTIONS[0], picture)
+            writer.close()
+        tables.append((tmp_path / folder / "cells.csv").read_bytes())
+    assert tables[0] == tables[1]
+    assert "image" not in vars(of_file)  # its windows alone were read
+
+
+def test_options_of_a_table() -> None:
+    with pytest.raises(ConfigError, match="table_format is 'xlsx'; it must be 'csv' or"):
+        WRITERS.get("table")(table_format="xlsx")
+    with pytest.raises(ConfigError, match="'excel'; there are"):
+        WRITERS.get("table")(names="excel")
 
 
 def test_an_unknown_format_is_found_before_anything_is_written() -> None:

@@ -104,3 +104,20 @@ def test_none_at_all() -> None:
 def test_repr_counts_by_class(cells: Cells) -> None:
     assert repr(cells) == "Cells(3 cells in 3 x 4 pixels: 1 astro, 2 cort)"
     assert repr(cells[:1]) == "Cells(1 cell in 3 x 4 pixels: 1 cort)"
+
+
+def test_features_have_the_numbers_of_the_label_map(cells: Cells) -> None:
+    features = cells.to_geojson(measurements={"Area px^2": cells.areas_px})["features"]
+    measured = [feature["properties"]["measurements"] for feature in features]
+    assert [row["Cell id"] for row in measured] == [1, 2, 3]
+    assert [row["Score"] for row in measured] == cells.scores.tolist()
+    assert [row["Area px^2"] for row in measured] == cells.areas_px.tolist()
+    names = [feature["properties"]["classification"]["name"] for feature in features]
+    assert names == cells.class_names
+    for index, feature in enumerate(features):
+        x, y = np.array(feature["geometry"]["coordinates"][0]).T
+        assert [x.min(), y.min(), x.max(), y.max()] == cells.boxes[index].tolist()
+
+
+def test_shared_pixels_may_go_to_another(cells: Cells) -> None:
+    assert cells.label_map("smaller").tolist() == [[3, 3, 0, 0], [3, 3, 0, 2], [0, 1, 1, 2]]

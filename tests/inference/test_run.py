@@ -113,7 +113,8 @@ def test_only_what_is_asked_for_is_written(folder: Path, tmp_path: Path) -> None
     }
     picture = cv2.imread(str(tmp_path / "with/overlays/a.png"))
     colored = picture.max(axis=2) != picture.min(axis=2)
-    assert colored[2 * 3 : 2 * 7, 2 * 2 : 2 * 6].all() and not colored[40:].any()
+    below = 2 * len(cv2.imread(str(folder / "a.png")))  # where the legend stands
+    assert colored[2 * 3 : 2 * 7, 2 * 2 : 2 * 6].all() and not colored[40:below].any()
     infer_images(BrightPatches(), plan([folder]), tmp_path / "dump", write=["dump"])
     assert set(results_of(tmp_path / "dump")) == {"predictions.pkl"}
     (first, *_) = load_predictions(tmp_path / "dump/predictions.pkl")
@@ -418,3 +419,26 @@ def test_a_new_executor_is_one_class(
     infer_images(BrightPatches(), plan([folder]), out, executor="backwards")
     infer_images(BrightPatches(), plan([folder]), out.with_name("expected"))
     assert results_of(out) == results_of(out.with_name("expected"))
+
+
+def test_image_writers_with_other_options_write_anew(folder: Path, tmp_path: Path) -> None:
+    def geojson(**options: object) -> bytes:
+        summary = infer_images(
+            BrightPatches(),
+            plan([folder]),
+            tmp_path / "out",
+            write=["geojson", "label-tiff"],
+            writer_options={"geojson": options},
+        )
+        assert summary.num_images == 4
+        said.append(summary.written[tmp_path / "out/geojson"])
+        return (tmp_path / "out/geojson/a.geojson").read_bytes()
+
+    said: list[str] = []
+    plain = geojson()
+    other = geojson(object_type="cell", simplify_px=1)
+    assert b'"objectType":"cell"' in other and b'"objectType":"cell"' not in plain
+    assert geojson(object_type="cell", simplify_px=1) == other
+    assert geojson() == plain
+    assert said[0] == "4 GeoJSON files" and "IoU with the masks of" in said[1] == said[2]
+    assert "IoU" not in said[3]

@@ -1,7 +1,8 @@
 """Faults by the thousand: a target makes an input from a seed and gives it to a reader, in a process of its own.
 
-An input ends in data, or in an error of ours; anything else is a finding: another exception, a process that dies, a
-minute without an end, 2 GB of memory. `python -m tests.robustness.fuzzing NAME SEED` runs one input again.
+An input ends in data (it is accepted), or in an error of ours (it is refused); anything else is a finding: another
+exception, a process that dies, a minute without an end, 2 GB of memory.
+`python -m tests.robustness.fuzzing NAME SEED` runs one input again.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 from cellseg_mmdet.errors import MAX_MESSAGE, CellsegError
 
 ROOT = Path(__file__).parents[2]
-MODULES = ("csv_targets", "file_targets", "image_targets", "pickle_targets")
+MODULES = ("csv_targets", "file_targets", "header_targets", "image_targets", "pickle_targets")
 SECONDS_OF_INPUT = 60
 MAX_MB = 2000
 MAX_FINDINGS = 5
@@ -83,13 +84,16 @@ def _main(name: str, first_seed: int, num_seconds: float | None, folder: Path) -
     warnings.simplefilter("ignore")
     run = load_targets()[name]
     findings: list[str] = []
+    refused = 0
     begin, seed = time.monotonic(), first_seed
     while len(findings) < MAX_FINDINGS:
         (folder / "seed").write_text(str(seed))
         inputs = folder / "inputs"
         inputs.mkdir(exist_ok=True)
         finding = _run_one(run, seed, inputs)
-        if finding:
+        if finding is None:
+            refused += 1
+        elif finding:
             findings.append(f"seed {seed}: {finding}")
         seed += 1
         if num_seconds is None or time.monotonic() - begin > num_seconds:
@@ -100,7 +104,9 @@ def _main(name: str, first_seed: int, num_seconds: float | None, folder: Path) -
     peak_mb = _peak_mb()
     if peak_mb > MAX_MB:
         findings.append(f"{peak_mb:.0f} MB of memory")
-    print(json.dumps({"inputs": seed - first_seed, "findings": findings, "peak_mb": peak_mb}))
+    inputs_run = seed - first_seed
+    outcome = {"inputs": inputs_run, "refused": refused, "findings": findings, "peak_mb": peak_mb}
+    print(json.dumps(outcome))
 
 
 def _peak_mb() -> float:
@@ -110,7 +116,9 @@ def _peak_mb() -> float:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
 
 
-def _run_one(run: Target, seed: int, folder: Path) -> str:
+def _run_one(run: Target, seed: int, folder: Path) -> str | None:
+    """Return what is wrong with how an input ended: '' if it was accepted, None if it was refused, as it should be."""
+
     def too_long(*_: object) -> None:
         raise TimeoutError(f"no end after {SECONDS_OF_INPUT} seconds")
 
@@ -123,11 +131,13 @@ def _run_one(run: Target, seed: int, folder: Path) -> str:
     except TimeoutError as error:
         return str(error)
     except CellsegError as error:
-        if len(str(error)) > MAX_MESSAGE:
-            return f"a message of {len(str(error))} characters"
+        if len(str(error)) <= MAX_MESSAGE:
+            return None
+        return f"a message of {len(str(error))} characters"
     except OSError as error:
-        if error.filename is None:
-            return f"{type(error).__name__} without a file: {error}"
+        if error.filename is not None:
+            return None
+        return f"{type(error).__name__} without a file: {error}"
     except BaseException as error:
         place = error.__traceback__
         while place is not None and place.tb_next is not None:

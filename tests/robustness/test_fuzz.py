@@ -30,6 +30,8 @@ def test_old_findings(name: str, seed: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(load_targets()))
 def test_nothing_but_data_or_errors_of_ours(name: str) -> None:
     outcome = run_apart(name)
-    print(f"{name}: {outcome['inputs']} inputs, {outcome['peak_mb']:.0f} MB")
+    print(
+        f"{name}: {outcome['inputs']} inputs, {outcome.get('refused')} refused, {outcome['peak_mb']:.0f} MB"
+    )
     assert outcome["findings"] == []
     assert outcome["inputs"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,6 +93,62 @@ def test_files_that_do_not_go_together(
     write_dump(Path("none.pkl"), [])
     with pytest.raises(DataError, match=message):
         read_task(predictions, annotations, "configs/leaf.py")
+
+
+@pytest.mark.parametrize("kind", ["csv", "label images"])
+def test_truth_of_other_kinds_is_the_same(kind: str) -> None:
+    _, records = images(4)
+    if kind == "csv":
+        rows = [
+            f"{Path(record.file_name).stem},{text}\n"
+            for record in records
+            for text in record.masks.to_strings(order="row")
+        ]
+        Path("truth.csv").write_text("id,predicted\n" + "".join(rows))
+        truth = "truth.csv"
+    else:
+        truth = "truth"
+        Path(truth).mkdir()
+        for record in records:
+            label_map = record.masks.to_label_map().astype(np.uint16)
+            np.save(f"truth/{Path(record.file_name).stem}.npy", label_map)
+    task = read_task(["fold0.pkl", "fold1.pkl"], [truth], "configs/leaf.py")
+    expected = read_task(["fold0.pkl", "fold1.pkl"], ["all.json"], "configs/leaf.py")
+    assert [one.masks for one in task.records] == [one.masks for one in expected.records]
+    assert task.about["annotations"] != expected.about["annotations"]
+    assert len(task.about["annotations"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("predictions", "annotations", "message"),
+    [
+        ("all.json", "all.json", r"all\.json holds annotations: final cells.*cellseg test CONFIG"),
+        ("a.csv", "all.json", r"a\.csv holds csv of cells: final cells.*--out val\.pkl"),
+        ("fold0.pkl", "fold1.pkl", r"fold1\.pkl holds raw predictions, which are no annotations"),
+    ],
+)
+def test_what_is_neither_predictions_nor_truth(
+    predictions: str, annotations: str, message: str
+) -> None:
+    Path("a.csv").write_text("id,predicted\nimage0,1 2\n")
+    with pytest.raises(UsageError, match=message):
+        read_task([predictions], [annotations], "configs/leaf.py")
+
+
+def test_annotations_that_cannot_be_used_are_named_or_left_out() -> None:
+    content = json.loads(Path("all.json").read_text())
+    content["annotations"][0]["segmentation"] = 7
+    Path("all.json").write_text(json.dumps(content))
+    with pytest.raises(
+        DataError, match=r"(?s)all\.json: annotation 1 of .*--on-error skip .* and tune"
+    ):
+        read_task(["fold1.pkl"], ["all.json"], "configs/leaf.py")
+    task = read_task(["fold1.pkl"], ["all.json"], "configs/leaf.py", on_error="skip")
+    whole = read_task(["fold1.pkl"], ["fold1.json"], "configs/leaf.py")
+    assert [len(one.masks) for one in task.records] == [
+        len(whole.records[0].masks) - 1,
+        len(whole.records[1].masks),
+    ]
 
 
 def test_an_error_in_the_list_names_the_config() -> None:

@@ -22,11 +22,12 @@ Case = Callable[..., Callable[[], Any]]
 
 @dataclass(frozen=True)
 class Measured:
-    """Median wall time, and the most memory above that of a warmed-up process, inputs included."""
+    """Median wall time, the most memory above that of a warmed-up process, inputs included, and median CPU time."""
 
     seconds: float
     peak_mb: float
     num_runs: int
+    cpu_seconds: float
 
 
 def measure(case: Case, *args: Any, warm_up: tuple[Any, ...]) -> Measured:
@@ -42,19 +43,22 @@ def _measure_here(case: Case, args: tuple[Any, ...], warm_up: tuple[Any, ...]) -
     # Linux: 5 resets the peak. Elsewhere /proc is missing, and reading the memory has failed already.
     Path("/proc/self/clear_refs").write_text("5")
     work = case(*args)
-    seconds = [_time(work)]
+    seconds, cpu_seconds = ([value] for value in _time(work))
     peak = _memory_mb("VmHWM") - before
     while len(seconds) < MAX_RUNS and sum(seconds) < ENOUGH_SECONDS:
-        seconds.append(_time(work))
-    return Measured(statistics.median(seconds), peak, len(seconds))
+        elapsed, worked = _time(work)
+        seconds.append(elapsed)
+        cpu_seconds.append(worked)
+    return Measured(statistics.median(seconds), peak, len(seconds), statistics.median(cpu_seconds))
 
 
-def _time(work: Callable[[], Any]) -> float:
-    begin = time.perf_counter()
+def _time(work: Callable[[], Any]) -> tuple[float, float]:
+    """Return seconds on the clock, and those that the process worked."""
+    begin, begin_cpu = time.perf_counter(), time.process_time()
     result = work()
-    elapsed = time.perf_counter() - begin
+    elapsed, worked = time.perf_counter() - begin, time.process_time() - begin_cpu
     del result
-    return elapsed
+    return elapsed, worked
 
 
 def _memory_mb(key: str) -> float:

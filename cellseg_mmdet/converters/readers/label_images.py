@@ -14,8 +14,8 @@ from cellseg_mmdet.converters.label_maps import LabelledImage, convert_label_map
 from cellseg_mmdet.converters.pipeline import Converted
 from cellseg_mmdet.converters.reader import READERS, shared_options
 from cellseg_mmdet.converters.rejects import OnError
-from cellseg_mmdet.errors import CellsegError, DataError
-from cellseg_mmdet.images import image_suffixes, is_image
+from cellseg_mmdet.errors import CellsegError, DataError, ImageError
+from cellseg_mmdet.images import PlaneSelection, image_suffixes, is_image, open_images
 
 # Pillow's modes of one channel of integers: 1 bit, 8 bits, indices of a palette, 16 and 32 bits.
 _INTEGER_MODES = ("1", "L", "P", "I;16", "I;16B", "I;16L", "I;16N", "I")
@@ -101,6 +101,8 @@ def load_label_image(path: str | os.PathLike[str]) -> np.ndarray:
                 raise DataError(
                     "JPEG does not keep numbers as they are; save labels as PNG or TIFF"
                 )
+            if image.format == "TIFF":
+                _check_one_plane(path)
             labels = np.asarray(image)
     except CellsegError:
         raise
@@ -114,6 +116,21 @@ def load_label_image(path: str | os.PathLike[str]) -> np.ndarray:
     if labels.dtype == bool or values.tolist() in ([0, 255], [255]):
         raise DataError("only background and foreground, which does not tell cells apart")
     return labels
+
+
+def _check_one_plane(path: str | os.PathLike[str]) -> None:
+    """Refuse a TIFF of several planes behind one page header, as of ImageJ, which Pillow takes for one; or of none.
+
+    Raises:
+        DataError: it is such, or its headers have faults.
+    """
+    try:
+        planes = open_images(path, PlaneSelection(planes="each"))
+    except ImageError as error:
+        raise DataError(str(error).removeprefix(f"{path}: ")) from error
+    planes[0].close()
+    if len(planes) > 1:
+        raise DataError(f"holds {len(planes)} planes; a label image is two-dimensional, of one")
 
 
 def _by_name(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from cellseg_mmdet.errors import ImageError
+from cellseg_mmdet.fileio import is_bomb
 from cellseg_mmdet.images.image import plausible_pixel_size, unit_um
 from cellseg_mmdet.images.orientation import Window
 from cellseg_mmdet.images.scene import FORMATS, ImageFile, Scene
@@ -21,7 +22,11 @@ from cellseg_mmdet.images.sources.array import as_stored
 if TYPE_CHECKING:
     import zarr
 
+# Of one window, and in one chunk: OME-Zarr is written in chunks of some thousand pixels to some hundred megabytes.
+_MAX_CHUNKS, _MAX_CHUNK_BYTES, _SMALL_CHUNK_BYTES = 1 << 20, 1 << 30, 1 << 28
+_MAX_LEVELS = 256
 _HEADERS = (".zgroup", ".zattrs", "zarr.json")
+_METADATA = (*_HEADERS, ".zarray", ".zmetadata")
 
 
 class ZarrScene(Scene):
@@ -34,6 +39,10 @@ class ZarrScene(Scene):
         attributes = _ome(group)
         multiscale = attributes["multiscales"][0]
         datasets = multiscale["datasets"]
+        if len(datasets) > _MAX_LEVELS:
+            raise ImageError(
+                f"OME-Zarr with {len(datasets)} levels, more than the {_MAX_LEVELS} allowed"
+            )
         self._arrays = [_array(group, dataset["path"]) for dataset in datasets]
         full = self._arrays[0]
         self.axes = _axes(multiscale, full.ndim)
@@ -56,37 +65,60 @@ class ZarrScene(Scene):
         A chunk that is not there holds the fill value: writers leave it out. An array without any was not copied along.
         """
         array = self._arrays[level]
-        if array.nchunks_initialized == 0:
-            raise ImageError(
-                f"OME-Zarr, {array.dtype}, {array.shape}: none of its chunks is there; copy the whole folder"
-            )
+        about = f"OME-Zarr, {array.dtype}, {array.shape}"
+        if not self._has_chunks(array):
+            raise ImageError(f"{about}: none of its chunks is there; copy the whole folder")
         y0, x0, height, width = window
         places: dict[str, Any] = {"Y": slice(y0, y0 + height), "X": slice(x0, x0 + width), **at}
         index = tuple(places[axis] for axis in self.axes)
-        self._check_blosc(array, index)
+        self._check_chunks(array, index, about)
         pixels = np.asarray(array[index])
         if self.axes.index("X") < self.axes.index("Y"):
             pixels = pixels.T
         return as_stored(pixels.reshape(height, width, 1))
 
-    def _check_blosc(self, array: zarr.Array, index: Sequence[int | slice]) -> None:
-        """Refuse Blosc chunks that are shorter than their header says: Blosc decodes what is behind their end."""
-        if array.shards or not any(
-            "blosc" in type(part).__name__.lower() for part in array.compressors
-        ):
-            return
+    def _has_chunks(self, array: zarr.Array) -> bool:
+        """Tell whether there is any file but the headers; zarr would look for each chunk that the header counts."""
+        folders = os.walk(self._folder / array.path)
+        return any(name not in _METADATA for _, _, names in folders for name in names)
+
+    def _check_chunks(self, array: zarr.Array, index: Sequence[int | slice], about: str) -> None:
+        """Refuse what would fill the memory, and Blosc chunks that are shorter than their header says.
+
+        Blosc decodes what is behind the end of a chunk.
+        """
+        stored = array.shards or array.chunks
+        if not all(side > 0 for side in stored):
+            raise ImageError(f"{about}: says that its chunks are of {stored}")
         ranges = [
             range(begin // size, (end - 1) // size + 1)
-            for (begin, end), size in zip(map(_bounds, index), array.chunks, strict=True)
+            for (begin, end), size in zip(map(_bounds, index), stored, strict=True)
         ]
+        if math.prod(map(len, ranges)) > _MAX_CHUNKS:
+            raise ImageError(
+                f"{about}: a window in {math.prod(map(len, ranges))} chunks of {stored}, more than the {_MAX_CHUNKS} "
+                "that are read at once; read it by smaller windows, or save it in larger chunks"
+            )
+        num_bytes = math.prod(array.chunks) * array.dtype.itemsize
+        is_blosc = not array.shards and any(
+            "blosc" in type(part).__name__.lower() for part in array.compressors
+        )
+        if num_bytes < _SMALL_CHUNK_BYTES and not is_blosc:
+            return
         for place in itertools.product(*ranges):
             chunk = self._folder / array.path / array.metadata.encode_chunk_key(place)
             if not chunk.is_file():
                 continue
+            size = chunk.stat().st_size
+            if num_bytes > _MAX_CHUNK_BYTES or is_bomb(num_bytes, size):
+                raise ImageError(
+                    f"{about}: its chunk {place} of {size} bytes is said to hold {num_bytes}: it is blank, its header "
+                    f"is wrong, or its chunks of {array.chunks} are too large; save it anew"
+                )
             with chunk.open("rb") as file:
                 header = file.read(16)
             # Blosc 1: flags and sizes, of which the last is that of the chunk, little-endian.
-            if len(header) < 16 or int.from_bytes(header[12:], "little") > chunk.stat().st_size:
+            if is_blosc and (len(header) < 16 or int.from_bytes(header[12:], "little") > size):
                 raise ImageError(
                     f"its chunk {array.path}, {place} is cut off (OME-Zarr, Blosc, {array.dtype})"
                 )
@@ -111,9 +143,15 @@ class ZarrFolder(ImageFile):
             raise ImageError(
                 "is a zarr array without OME-NGFF metadata: give the folder with 'multiscales' in its attributes"
             )
-        self.scenes = [
-            ZarrScene(found, label, Path(content)) for found, label in _multiscales(group)
-        ]
+        try:
+            self.scenes = [
+                ZarrScene(found, label, Path(content)) for found, label in _multiscales(group)
+            ]
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise ImageError(
+                "its OME-NGFF metadata are none of version 0.4 or 0.5: something is missing or of another kind "
+                f"({type(error).__name__}: {error}); write them anew"
+            ) from error
         if not self.scenes:
             raise ImageError("is a zarr group without 'multiscales': no OME-Zarr 0.4 or 0.5 image")
 

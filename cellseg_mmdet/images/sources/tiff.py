@@ -7,7 +7,7 @@ import math
 import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
@@ -16,6 +16,7 @@ from cellseg_mmdet.errors import ImageError
 from cellseg_mmdet.images.image import plausible_pixel_size, unit_um
 from cellseg_mmdet.images.orientation import Window, usable_orientation
 from cellseg_mmdet.images.scene import FORMATS, ImageFile, Scene
+from cellseg_mmdet.images.sources.tiff_checks import check_chain, check_imagej, check_said
 from cellseg_mmdet.images.sources.tiff_pages import PageReader, read_contiguous
 
 # What it cannot make sense of becomes an error of ours where it matters; it logs a line for each damaged tag.
@@ -98,7 +99,10 @@ class TiffFile(ImageFile):
         check_chain(content)
         self._tiff = tifffile.TiffFile(content, name=name)
         try:
+            check_said(self._tiff)
             pictures = ome_pictures(self._tiff.ome_metadata) if self._tiff.is_ome else []
+            if self._tiff.is_imagej:
+                check_imagej(self._tiff)
             series = [one for one in self._tiff.series if not one.keyframe.is_reduced]
             series = series or list(self._tiff.series)
             if not series:
@@ -117,31 +121,6 @@ class TiffFile(ImageFile):
 
     def close(self) -> None:
         self._tiff.close()
-
-
-def check_chain(content: BinaryIO) -> None:
-    """Refuse a chain of page headers that comes back to one of them: tifffile would follow it for ever.
-
-    Raises:
-        ImageError: it does.
-    """
-    content.seek(0)
-    head = content.read(16)
-    order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
-    is_big = head[2:4] in (b"+\0", b"\0+")
-    count_bytes, entry_bytes, offset_bytes = (8, 20, 8) if is_big else (2, 12, 4)
-    offset = int.from_bytes(head[8:16] if is_big else head[4:8], order)
-    seen: set[int] = set()
-    while offset:
-        if offset in seen:
-            raise ImageError(f"its chain of page headers comes back to byte {offset}; save it anew")
-        seen.add(offset)
-        content.seek(offset)
-        count = content.read(count_bytes)
-        content.seek(offset + count_bytes + int.from_bytes(count, order) * entry_bytes)
-        following = content.read(offset_bytes)
-        offset = int.from_bytes(following, order) if len(following) == offset_bytes else 0
-    content.seek(0)
 
 
 class OmePicture:
@@ -166,7 +145,7 @@ class OmePicture:
         for axis in "YX":
             factor = unit_um(pixels.get(f"PhysicalSize{axis}Unit", "\u00b5m"))
             size = pixels.get(f"PhysicalSize{axis}")
-            sizes.append(float(size) * factor if size and factor else 0.0)
+            sizes.append(_number(size) * factor if size and factor else 0.0)
         self.pixel_size_um = plausible_pixel_size(sizes[0], sizes[1])
 
 
@@ -177,6 +156,14 @@ def ome_pictures(text: str | None) -> list[OmePicture]:
     except ElementTree.ParseError:
         return []
     return [OmePicture(child) for child in root if _tag(child) == "Image"]
+
+
+def _number(text: str) -> float:
+    """Return a number; 0.0 for a text that is none, which says as little."""
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def _tag(element: ElementTree.Element) -> str:

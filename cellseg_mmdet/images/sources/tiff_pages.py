@@ -43,6 +43,12 @@ class PageReader:
         self._photometric = int(keyframe.photometric)
         self._bits = keyframe.bitspersample
         num_alpha = sum(int(extra) in (1, 2) for extra in keyframe.extrasamples)
+        segment_rows = keyframe.tilelength if keyframe.is_tiled else keyframe.rowsperstrip
+        if not keyframe.samplesperpixel or not segment_rows:
+            raise ImageError(
+                f"its header says that a pixel has {keyframe.samplesperpixel} samples, and a strip or tile "
+                f"{segment_rows} rows; save it anew"
+            )
         self.num_samples = max(keyframe.samplesperpixel - num_alpha, 1)
         compression = getattr(keyframe.compression, "name", str(keyframe.compression))
         self.description = (

@@ -30,6 +30,7 @@ class Axis:
         high: number at its end.
         ticks: numbers that are written at the axis.
         counts: place a number n by log(1 + n), which has room for 0 and for 1000.
+        names: written in place of the ticks' numbers.
     """
 
     label: str
@@ -37,6 +38,11 @@ class Axis:
     high: float
     ticks: tuple[float, ...]
     counts: bool = False
+    names: tuple[str, ...] = ()
+
+    def texts(self) -> list[str]:
+        """Return what is written at the ticks."""
+        return list(self.names) or [f"{value:,.6g}" for value in self.ticks]
 
     def place(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
         """Return where numbers (N,) lie, 0 at the begin and 1 at the end; numbers beyond are put to the ends."""
@@ -64,6 +70,19 @@ def count_axis(label: str, high: float) -> Axis:
     high = max(high, 3)
     ticks = [t for t in (0, 1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 30000) if t <= high]
     return Axis(label, 0, high, tuple(map(float, ticks)), counts=True)
+
+
+def named_axis(label: str, names: Sequence[str]) -> Axis:
+    """Return an axis for things with names, at 0, 1, ...; long names are cut, for there is little room.
+
+    Example:
+        >>> named_axis("plate", ["p1", "p2"]).place([0, 1]).tolist()
+        [0.25, 0.75]
+    """
+    most = max(60 // max(len(names), 1), 3)
+    shown = tuple(name if len(name) <= most else f"{name[: most - 1]}\u2026" for name in names)
+    ticks = tuple(map(float, range(len(names))))
+    return Axis(label, -0.5, max(len(names), 1) - 0.5, ticks, names=shown)
 
 
 def area_axis(label: str, edges: np.ndarray) -> Axis:
@@ -179,17 +198,17 @@ class Chart:
 
     def _grid(self) -> str:
         parts = []
-        for value, place in zip(self.x.ticks, self.x.place(self.x.ticks), strict=True):
+        for text, place in zip(self.x.texts(), self.x.place(self.x.ticks), strict=True):
             at = _LEFT + place * (_WIDTH - _LEFT - _RIGHT)
             parts.append(f'<path class="grid" d="M{at:.1f} {_TOP}V{_HEIGHT - _BOTTOM}"/>')
             parts.append(
-                f'<text x="{at:.1f}" y="{_HEIGHT - _BOTTOM + 17}" text-anchor="middle">{value:,.6g}</text>'
+                f'<text x="{at:.1f}" y="{_HEIGHT - _BOTTOM + 17}" text-anchor="middle">{escape(text)}</text>'
             )
-        for value, place in zip(self.y.ticks, self.y.place(self.y.ticks), strict=True):
+        for text, place in zip(self.y.texts(), self.y.place(self.y.ticks), strict=True):
             at = _HEIGHT - _BOTTOM - place * (_HEIGHT - _TOP - _BOTTOM)
             parts.append(f'<path class="grid" d="M{_LEFT} {at:.1f}H{_WIDTH - _RIGHT}"/>')
             parts.append(
-                f'<text x="{_LEFT - 7}" y="{at + 4:.1f}" text-anchor="end">{value:,.6g}</text>'
+                f'<text x="{_LEFT - 7}" y="{at + 4:.1f}" text-anchor="end">{escape(text)}</text>'
             )
         middle_x, middle_y = (_LEFT + _WIDTH - _RIGHT) / 2, (_TOP + _HEIGHT - _BOTTOM) / 2
         parts.append(

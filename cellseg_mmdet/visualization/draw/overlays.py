@@ -5,6 +5,8 @@ All instances are drawn at once from one label map and look-up tables, so 790 ce
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -26,6 +28,8 @@ PALETTE_BGR = np.array(
 )
 # Cells this many pixels apart, in any of eight directions, count as neighbours.
 _NEIGHBOUR_REACH_PX = (1, 3, 6, 10)
+# Rows that a row of the enlarged picture is made of above and below its own.
+_SEAM_PX = 2
 
 
 def draw_instances(
@@ -58,29 +62,70 @@ def draw_instances(
         >>> draw_instances(np.zeros((2, 2), np.uint8), masks).shape
         (4, 4, 3)
     """
-    canvas = enlarge(check_size(as_bgr(image), masks), scale)
-    if not len(masks):
-        return canvas
+    bgr = check_size(as_bgr(image), masks)
+    drawing = Drawing(masks, colors=colors, filled=filled, scale=scale, opacity=opacity)
+    return drawing.rows(0, masks.height, lambda begin, end: bgr[begin:end])
 
-    # A label map shows the later of two overlapping instances.
-    largest_first = np.argsort(-masks.areas, kind="stable")
-    labels = masks[largest_first].to_label_map()
-    of_label = np.zeros((len(masks) + 1, 3), dtype=np.uint8)
-    is_tinted = np.ones(len(masks) + 1, dtype=bool)
-    if colors is None:
-        of_label[1:] = PALETTE_BGR[_color_indices(labels, len(masks))]
-    else:
-        of_label[1:] = colors[largest_first]
-    if filled is not None:
-        is_tinted[1:] = filled[largest_first]
-    is_tinted[0] = False
 
-    labels = labels.repeat(scale, axis=0).repeat(scale, axis=1)
-    tint = np.take(of_label, labels, axis=0)
-    tinted = cv2.addWeighted(canvas, 1 - opacity, tint, opacity, 0)
-    cv2.copyTo(tinted, is_tinted[labels].view(np.uint8), canvas)
-    cv2.copyTo(tint, _contour(labels).view(np.uint8), canvas)
-    return canvas
+class Drawing:
+    """What `draw_instances` draws, some rows at a time: 4 bytes are kept for each pixel of the image.
+
+    Args:
+        masks: N instances.
+        colors, filled, scale, opacity: see `draw_instances`.
+
+    Example:
+        >>> drawing = Drawing(Runs.from_label_map(np.array([[0, 1], [0, 1]])))
+        >>> drawing.rows(0, 1, lambda begin, end: np.zeros((end - begin, 2, 3), np.uint8)).shape
+        (2, 4, 3)
+    """
+
+    def __init__(
+        self,
+        masks: Runs,
+        *,
+        colors: np.ndarray | None = None,
+        filled: np.ndarray | None = None,
+        scale: int = 2,
+        opacity: float = 0.3,
+    ) -> None:
+        self.scale, self.opacity, self._height = scale, opacity, masks.height
+        # A label map shows the later of two overlapping instances.
+        largest_first = np.argsort(-masks.areas, kind="stable")
+        self._labels = masks[largest_first].to_label_map()
+        self._of_label = np.zeros((len(masks) + 1, 3), dtype=np.uint8)
+        self._is_tinted = np.ones(len(masks) + 1, dtype=bool)
+        if not len(masks):
+            pass
+        elif colors is None:
+            self._of_label[1:] = PALETTE_BGR[_color_indices(self._labels, len(masks))]
+        else:
+            self._of_label[1:] = colors[largest_first]
+        if filled is not None:
+            self._is_tinted[1:] = filled[largest_first]
+        self._is_tinted[0] = False
+
+    def rows(
+        self, begin: int, end: int, image_rows: Callable[[int, int], np.ndarray]
+    ) -> np.ndarray:
+        """Draw rows ``begin`` to ``end`` of the image; all of them, part by part, are the whole drawing.
+
+        Args:
+            begin: first row of the image.
+            end: row past the last.
+            image_rows: returns rows of the image as (rows, W, 3) uint8 BGR; two more above and below are asked for, so
+                that the enlarged picture has no seams.
+        """
+        top, bottom = max(begin - _SEAM_PX, 0), min(end + _SEAM_PX, self._height)
+        rows = image_rows(top, bottom)
+        canvas = rows.copy() if self.scale == 1 else enlarge(rows, self.scale)
+        labels = self._labels[top:bottom]
+        labels = labels.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
+        tint = np.take(self._of_label, labels, axis=0)
+        tinted = cv2.addWeighted(canvas, 1 - self.opacity, tint, self.opacity, 0)
+        cv2.copyTo(tinted, self._is_tinted[labels].view(np.uint8), canvas)
+        cv2.copyTo(tint, _contour(labels).view(np.uint8), canvas)
+        return canvas[(begin - top) * self.scale : (end - top) * self.scale]
 
 
 def neighbour_colors(masks: Runs) -> np.ndarray:

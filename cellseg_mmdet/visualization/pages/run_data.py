@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cellseg_mmdet.annotations.faults import OnError
 from cellseg_mmdet.config_content import dataset_of
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.evaluation.files import read_scoring_task
@@ -90,6 +91,7 @@ def read_run(
     config: PathLike | None = None,
     *,
     images_dir: PathLike | None = None,
+    on_error: OnError = "stop",
 ) -> RunData:
     """Read and score a dump of raw predictions, or final cells of any kind of `evaluation.sources`.
 
@@ -98,6 +100,7 @@ def read_run(
         annotations: of any of these kinds as well.
         config: of the model that predicted; final cells need none, but are shown with it.
         images_dir: where the images are; by default where the config's data sets have them.
+        on_error: 'skip' leaves entries out that cannot be used, of annotations and COCO results, and logs their number.
 
     Raises:
         FileNotFoundError: if a file does not exist.
@@ -105,7 +108,9 @@ def read_run(
             config.
         ValueError: if a file is damaged, or predictions and annotations are not of the same images.
     """
-    task = read_scoring_task(predictions, annotations, config=config, images_dir=images_dir)
+    task = read_scoring_task(
+        predictions, annotations, config=config, images_dir=images_dir, on_error=on_error
+    )
     if not task.records:
         raise UsageError(f"{annotations} holds no image to report on")
     # Before the work of scoring, not after it.

@@ -132,6 +132,12 @@ LEAVE_MASKS: dict[str, Config] = {
     "RandomShift": dict(prob=1.0, max_shift_px=30),
 }
 
+# The same of mmcv's, where mmdet has one of the name that moves masks; they take boxes as arrays (box_type=None).
+LEAVE_IN_MMCV: dict[str, Config] = {
+    "mmcv.RandomFlip": dict(prob=1.0, direction="horizontal"),
+    "mmcv.Resize": dict(scale=(200, 90)),
+}
+
 # They stop, with either kind; and what they say.
 REFUSE_MASKS: dict[str, tuple[Config, str]] = {
     "CenterCrop": (dict(crop_size=60), "setting an array element"),  # boxes must be arrays

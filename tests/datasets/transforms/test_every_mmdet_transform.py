@@ -21,6 +21,7 @@ from cellseg_mmdet.structures import ImageRecord
 from tests.datasets.transforms.mmdet_transforms import (
     ALSO,
     CASES,
+    LEAVE_IN_MMCV,
     LEAVE_MASKS,
     NUM_MIXED,
     REFUSE_MASKS,
@@ -171,6 +172,14 @@ def test_those_that_leave_masks_behind_do_so_with_any(pair: Any, name: str) -> N
         for before, found in zip(pair[0], ours, strict=True)
         if not isinstance(found, Exception)
     )
+
+
+@pytest.mark.parametrize("name", LEAVE_IN_MMCV)
+def test_those_of_mmcv_know_no_masks(pair: Any, name: str) -> None:
+    image = dict(pair[0][0], gt_bboxes=pair[0][0]["gt_bboxes"].tensor.numpy())
+    (found,) = outcomes(name, LEAVE_IN_MMCV[name], [image], seed=0)
+    assert not np.array_equal(found["gt_bboxes"], image["gt_bboxes"])
+    assert found["gt_masks"] == image["gt_masks"]
 
 
 @pytest.mark.parametrize("name", REFUSE_MASKS)

@@ -1,0 +1,82 @@
+"""Label images as OME-TIFF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tifffile
+
+from cellseg_mmdet.export.identity import cell_uuid
+from cellseg_mmdet.export.label_maps import LabelWriter
+from cellseg_mmdet.export.writer import WRITERS
+from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.images.picture import Picture
+from cellseg_mmdet.structures import ImagePrediction
+
+# From here on offsets of 32 bits may not do, even compressed.
+_BIG_BYTES = 1 << 31
+_TILE = 512
+
+
+@WRITERS.register("label-tiff")
+class LabelTiffWriter(LabelWriter):
+    """``labels/NAME.tif`` for each image: OME-TIFF, uint32, 0 for background and a cell's number in its pixels.
+
+    It is of the size of the image, compressed by deflate, and says the size of a pixel where the image does.
+
+    Args:
+        overlaps: who gets a pixel of several cells, see `label_map`.
+
+    Example:
+        >>> import tifffile
+        >>> from cellseg_mmdet.masks import Runs
+        >>> from cellseg_mmdet.structures import ImageKey
+        >>> masks = Runs.from_label_map(np.array([[1, 2, 2]]))
+        >>> found = ImagePrediction("a", 1, 1, 3, masks.boxes, np.ones(2), np.array([0, 0]), masks)
+        >>> writer = LabelTiffWriter()
+        >>> writer.open("out", ("cell",))
+        >>> writer.add(found, Picture(ImageKey("a.png")))
+        >>> tifffile.imread("out/labels/a.tif")
+        array([[1, 2, 2]], dtype=uint32)
+    """
+
+    folder = "labels"
+    what = "label image"
+
+    def write(self, prediction: ImagePrediction, picture: Picture) -> list[Path]:
+        path = self.out_dir / self.folder / f"{prediction.image_id}.tif"
+        labels = self.labels_of(prediction)
+        # A run that is repeated writes the same bytes: the identifier is not drawn, and no time is noted.
+        about: dict[str, Any] = {
+            "axes": "YX",
+            "UUID": cell_uuid(prediction.image_id, 0),
+            "Name": prediction.image_id,
+        }
+        options: dict[str, Any] = {}
+        if picture.pixel_size_um is not None:
+            height_um, width_um = picture.pixel_size_um
+            about |= {
+                "PhysicalSizeX": width_um,
+                "PhysicalSizeXUnit": "\u00b5m",
+                "PhysicalSizeY": height_um,
+                "PhysicalSizeYUnit": "\u00b5m",
+            }
+            options = {
+                "resolution": (1e4 / width_um, 1e4 / height_um),
+                "resolutionunit": "CENTIMETER",
+            }
+        with atomic_write(path) as temporary:
+            tifffile.imwrite(
+                temporary,
+                labels,
+                ome=True,
+                bigtiff=labels.nbytes >= _BIG_BYTES,
+                tile=(_TILE, _TILE) if min(labels.shape) > _TILE else None,
+                compression="zlib",
+                predictor=True,
+                metadata=about,
+                software="cellseg_mmdet",
+                **options,
+            )
+        return [path]

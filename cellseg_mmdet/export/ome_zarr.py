@@ -1,0 +1,223 @@
+"""Label images as OME-Zarr: NGFF 0.5, or 0.4 within an image of that version. https://ngff.openmicroscopy.org/0.5/"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from cellseg_mmdet.errors import DataError
+from cellseg_mmdet.export.identity import class_name, class_rgb
+from cellseg_mmdet.export.label_maps import LabelWriter, Overlaps
+from cellseg_mmdet.export.writer import WRITERS
+from cellseg_mmdet.fileio import atomic_write, load_json, staged_folder
+from cellseg_mmdet.images.picture import Picture
+from cellseg_mmdet.images.sources.ome_zarr import is_zarr
+from cellseg_mmdet.postprocess.parameters import check_choice
+from cellseg_mmdet.structures import ImagePrediction
+
+# zarr takes 0.4 s to import, which no command should that writes none.
+if TYPE_CHECKING:
+    import zarr
+
+Place = Literal["beside", "inside"]
+PLACES: tuple[str, ...] = get_args(Place)
+_NAME = "cells"
+_CHUNK_PX = 1024
+# Levels are added until one fits into a tile of viewers.
+_SMALLEST_PX = 256
+
+
+@WRITERS.register("ome-zarr")
+class OmeZarrWriter(LabelWriter):
+    """OME-Zarr labels (NGFF 0.5): uint32, a pyramid by nearest neighbour, colours, classes and scores of the cells.
+
+    ``beside``: ``ome-zarr/NAME.zarr/labels/cells`` for each image. ``inside``: ``labels/cells`` in the image's own
+    OME-Zarr, ``labels/cells_z3`` for a plane of a stack; labels of this name that are there are replaced, others stay.
+    Images of other formats have theirs beside.
+
+    Args:
+        overlaps: who gets a pixel of several cells, see `label_map`.
+        place: 'beside' or 'inside'.
+
+    Raises:
+        ConfigError: another value of one of them.
+    """
+
+    folder = "ome-zarr"
+    what = "OME-Zarr label image"
+
+    def __init__(self, overlaps: Overlaps = "score", place: Place = "beside") -> None:
+        super().__init__(overlaps)
+        check_choice("place", place, PLACES)
+        self.place: Place = place
+
+    def write(self, prediction: ImagePrediction, picture: Picture) -> list[Path]:
+        path = Path(picture.key.path)
+        if self.place == "inside" and path.is_dir() and is_zarr(path):
+            image = _image_group(path, picture)
+            version = _version_of(image)
+            name = "_".join([_NAME, *([picture.key.plane] if picture.key.plane else [])])
+            source = "../../"
+        else:
+            image = self.out_dir / self.folder / f"{prediction.image_id}.zarr"
+            version, name, source = "0.5", _NAME, None
+        labels = self.labels_of(prediction)
+        about = _cells(prediction, self.classes, version, source)
+        target = image / "labels" / name
+        if source is None:
+            # The whole folder is ours: it appears when it is complete.
+            with staged_folder(image) as staged:
+                _write_group(staged, version, {})
+                _write_group(staged / "labels", version, {"labels": [name]})
+                _write_labels(
+                    staged / "labels" / name, labels, picture.pixel_size_um, version, about
+                )
+                _publish(staged, image)
+        else:
+            listed = _labels_listed(image / "labels", version)
+            with staged_folder(target) as staged:
+                _write_labels(staged, labels, picture.pixel_size_um, version, about)
+                _publish(staged, target)
+            if name not in listed:
+                _write_group(image / "labels", version, {"labels": [*listed, name]})
+        return [image if source is None else target]
+
+
+def _image_group(path: Path, picture: Picture) -> Path:
+    """Return the folder of the multiscale image that a picture is of, in a file that may hold several.
+
+    Raises:
+        DataError: it holds several; their labels would be mixed up.
+    """
+    if picture.key.scene is not None or "multiscales" not in _attributes(path):
+        raise DataError(
+            f"{picture.key}: holds several images, whose labels cannot be put inside yet; leave out --place inside"
+        )
+    return path
+
+
+def _attributes(group: Path) -> Mapping[str, Any]:
+    """Return the NGFF metadata of a group; none where there is no file of it."""
+    if (group / "zarr.json").is_file():
+        return load_json(group / "zarr.json").get("attributes", {}).get("ome", {})
+    return load_json(group / ".zattrs") if (group / ".zattrs").is_file() else {}
+
+
+def _version_of(group: Path) -> str:
+    return "0.5" if (group / "zarr.json").is_file() else "0.4"
+
+
+def _labels_listed(group: Path, version: str) -> list[str]:
+    """Return the names of the labels that there are."""
+    return list(_attributes(group).get("labels", [])) if group.is_dir() else []
+
+
+def _write_group(group: Path, version: str, about: Mapping[str, Any]) -> None:
+    """Write the metadata of a group: zarr 3 for NGFF 0.5, zarr 2 for 0.4."""
+    if version == "0.5":
+        ome = {"version": version, **about}
+        content = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome}}
+        _write_json(group / "zarr.json", content)
+    else:
+        _write_json(group / ".zgroup", {"zarr_format": 2})
+        _write_json(group / ".zattrs", about)
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _write_labels(
+    folder: Path,
+    labels: np.ndarray,
+    pixel_size_um: tuple[float, float] | None,
+    version: str,
+    about: Mapping[str, Any],
+) -> None:
+    """Write a label image with its levels: each pixel of the next one is that at the even rows and columns of this."""
+    scale = pixel_size_um or (1.0, 1.0)
+    axes: list[dict[str, str]] = [{"name": axis, "type": "space"} for axis in "yx"]
+    if pixel_size_um is not None:
+        axes = [{**axis, "unit": "micrometer"} for axis in axes]
+    datasets: list[dict[str, Any]] = []
+    level = labels
+    while True:
+        number = len(datasets)
+        array = _create(folder / str(number), level, version)
+        for y in range(0, level.shape[0], _CHUNK_PX):
+            rows = slice(y, y + _CHUNK_PX)
+            array[rows] = level[rows]
+        step = [side * 2**number for side in scale]
+        transform = {"type": "scale", "scale": step}
+        datasets.append({"path": str(number), "coordinateTransformations": [transform]})
+        if max(level.shape) <= _SMALLEST_PX:
+            break
+        level = level[::2, ::2]
+    multiscale = {"name": _NAME, "axes": axes, "datasets": datasets, "type": "nearest"}
+    if version == "0.4":
+        multiscale["version"] = version
+    _write_group(folder, version, {"multiscales": [multiscale], "image-label": about})
+
+
+def _create(path: Path, level: np.ndarray, version: str) -> zarr.Array:
+    import zarr
+    from zarr.codecs import ZstdCodec
+
+    is_new = version == "0.5"
+    return zarr.create_array(
+        store=str(path),
+        shape=level.shape,
+        chunks=tuple(min(side, _CHUNK_PX) for side in level.shape),
+        dtype=np.uint32,
+        zarr_format=3 if is_new else 2,
+        dimension_names=("y", "x") if is_new else None,
+        compressors=ZstdCodec(level=3) if is_new else "auto",
+        chunk_key_encoding={"name": "default" if is_new else "v2", "separator": "/"},
+        fill_value=0,
+    )
+
+
+def _cells(
+    prediction: ImagePrediction, classes: tuple[str, ...], version: str, source: str | None
+) -> dict[str, Any]:
+    """Return the metadata ``image-label``: a colour by class, and class and score as properties."""
+    ids, labels = prediction.cell_ids.tolist(), prediction.labels.tolist()
+    about: dict[str, Any] = {
+        "version": version,
+        "colors": [
+            {"label-value": number, "rgba": [*class_rgb(label), 255]}
+            for number, label in zip(ids, labels, strict=True)
+        ],
+        "properties": [
+            {"label-value": number, "class": class_name(label, classes), "score": score}
+            for number, label, score in zip(ids, labels, prediction.scores.tolist(), strict=True)
+        ],
+    }
+    if not ids:
+        # The schema wants one entry at least where there is the list.
+        del about["colors"], about["properties"]
+    if source is not None:
+        about["source"] = {"image": source}
+    return about
+
+
+def _publish(staged: Path, target: Path) -> None:
+    """Put a staged folder in the place of one that may be there."""
+    umask = os.umask(0)
+    os.umask(umask)
+    staged.chmod(0o777 & ~umask)  # that of a temporary one is for its owner alone
+    if target.exists():
+        old = staged.with_name(f"{staged.name}.old")  # which the next run removes after a kill
+        target.rename(old)
+        staged.rename(target)
+        shutil.rmtree(old)
+    else:
+        staged.rename(target)
+    staged.mkdir()  # which the end of staging removes
