@@ -52,7 +52,8 @@ class ImageSource:
         level: int = 0,
     ) -> None:
         self._file, self._scene, self._plane, self._max_pixels = file, scene, plane, max_pixels
-        self._level = _checked_level(level, scene)
+        scene.check_level(level)
+        self._level = level
         self.key = key
         orientation = scene.orientation
         full_hw, *_ = levels = tuple(oriented_size(size, orientation) for size in scene.levels)
@@ -159,15 +160,6 @@ class ImageSource:
             largest = pixels if largest is None else np.maximum(largest, pixels)
         assert largest is not None
         return largest
-
-
-def _checked_level(level: int, scene: Scene) -> int:
-    if not 0 <= level < len(scene.levels):
-        sizes = ", ".join(
-            f"{number} ({height} x {width})" for number, (height, width) in enumerate(scene.levels)
-        )
-        raise ImageError(f"has no level {level}; there are {sizes}")
-    return level
 
 
 def _channels(scene: Scene, plane: Plane) -> tuple[str, ...]:

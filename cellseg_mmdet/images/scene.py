@@ -9,6 +9,7 @@ from typing import BinaryIO, ClassVar
 
 import numpy as np
 
+from cellseg_mmdet.errors import ImageError
 from cellseg_mmdet.images.orientation import Window
 from cellseg_mmdet.registry import Registry
 
@@ -52,6 +53,16 @@ class Scene(ABC):
         Raises:
             Exception: of any kind, if a pixel of the window cannot be decoded; it is never filled with something else.
         """
+
+    def check_level(self, level: int) -> None:
+        """Raise if there is no such level.
+
+        Raises:
+            ImageError: there is none; without the file's name.
+        """
+        if not 0 <= level < len(self.levels):
+            sizes = [f"{number} ({h} x {w})" for number, (h, w) in enumerate(self.levels)]
+            raise ImageError(f"has no level {level}; there are {', '.join(sizes)}")
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -33,6 +33,22 @@ class BandedImage(Image):
             yield self.pixels[y0:y1]
 
 
+class _InBands:
+    """An open picture in bands that are small beside what a network takes; an `Intensity` looks at them several times.
+
+    Args:
+        source: the picture.
+    """
+
+    def __init__(self, source: ImageSource) -> None:
+        self._source = source
+        self.key, self.channels, self.dtype = source.key, source.channels, source.dtype
+
+    def windows(self) -> Iterator[np.ndarray]:
+        """Yield the pixels in bands of rows."""
+        return self._source.windows(_BAND_PIXELS)
+
+
 @dataclass(frozen=True, eq=False)
 class LoadedPicture:
     """What `LoadCellImage` makes of a picture, converted where it is read by the map of the whole picture.
@@ -122,7 +138,8 @@ class SeenPictures:
         size_hw = resized_size(image.size_hw, factors_yx)
         if size_hw != image.size_hw:
             image = self._scaled(image, size_hw, scratch, factors_yx)
-        seen: NetworkPicture = LoadedPicture(image, self._loader, self._loader.measured(image))
+        mapped = self._loader.measured(image if isinstance(image, Image) else _InBands(image))
+        seen: NetworkPicture = LoadedPicture(image, self._loader, mapped)
         for step in self._resizes:
             height, width = _size_after(step, seen.size_hw)
             if (height, width) == seen.size_hw:
@@ -146,7 +163,8 @@ class SeenPictures:
         height, width = image.size_hw
         stored = scratch.array((height, width, len(image.channels)), dtype)
         y0 = 0
-        for band in image.windows():
+        bands = image.windows() if isinstance(image, Image) else image.windows(_BAND_PIXELS)
+        for band in bands:
             stored[y0 : y0 + len(band)] = band
             y0 += len(band)
         whole = BandedImage(stored, image.key, image.channels, image.pixel_size_um)

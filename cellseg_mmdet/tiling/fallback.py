@@ -81,6 +81,7 @@ def predict_with_overlap(
         most_px: windows of more pixels are not predicted.
 
     Example:
+        >>> from cellseg_mmdet.masks import Runs
         >>> picture = np.zeros((40, 100), int)
         >>> picture[5:30, 20:90] = 1  # far larger than a tile
         >>> def predict(window):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from mmcv.transforms import Compose
 from mmdet.registry import MODELS
 
 from cellseg_mmdet.engine import load_config, prepare_model_cfg
@@ -20,8 +23,12 @@ from cellseg_mmdet.images import PlaneSelection, open_image
 from cellseg_mmdet.images.scale import ScaleChoice
 from cellseg_mmdet.images.tile_choice import TileChoice
 from cellseg_mmdet.inference import Model, ModelSpec, Predictor, infer_images, plan
+from cellseg_mmdet.inference.predictor import array_pipeline
+from cellseg_mmdet.inference.seen import SeenPictures
 from cellseg_mmdet.structures import ImagePrediction
 from cellseg_mmdet.structures.prediction_dump import load_predictions
+from cellseg_mmdet.tiling import Cover
+from cellseg_mmdet.tiling.scratch import Scratch
 from tests.tiling.networks import random_weights
 
 pytestmark = pytest.mark.slow
@@ -162,6 +169,30 @@ def test_a_pipeline_that_cannot_be_cut(weights: Path) -> None:
     assert not predictor.tiled(TileChoice("off")).applies((1000, 1000))
 
 
+@pytest.mark.parametrize("factors_yx", [(1.0, 1.0), (0.5, 0.5)], ids=["as it is", "resized"])
+def test_what_the_network_sees_is_read_by_window(
+    tmp_path: Path, factors_yx: tuple[float, float]
+) -> None:
+    size, path = 6000, tmp_path / "large.tif"
+    tile = blobs(240, 240, 3)
+    count = (size // 240) ** 2
+    tifffile.imwrite(
+        path, (tile for _ in range(count)), shape=(size, size, 3), dtype=np.uint16,
+        tile=(240, 240), photometric="rgb",
+    )  # fmt: skip
+    pipeline = Compose(array_pipeline(load_config(DSB2018, UNTRAINED)))
+    tracemalloc.start()
+    try:
+        with open_image(path) as source, Scratch(0, str(tmp_path)) as scratch:
+            seen, size_hw = SeenPictures(pipeline).picture(source, scratch, factors_yx)
+            for core, _ in Cover(*size_hw, 1000, 0):
+                assert seen.read(*core).shape == (core.height, core.width, 3)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 150e6  # of 216 MB, which would be 1.3 GB while its percentiles are taken
+
+
 _LARGE = """
 import resource, sys
 import numpy as np, tifffile
@@ -202,8 +233,6 @@ def test_a_large_picture_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
 
 
 def environment(root: Path) -> dict[str, str]:
-    import os
-
     return {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
 
 

@@ -81,8 +81,12 @@ class LoadCellImage(CellTransform):
         """Return what the network sees of an image, uint8 (H, W, num_channels)."""
         return self.converted(image.pixels, self.measured(image), image)
 
-    def measured(self, image: Image | ImageSource) -> IntensityMap:
-        """Look at a whole picture, and return how its values become what the network sees."""
+    def measured(self, image: Any) -> IntensityMap:
+        """Look at a whole picture, and return how its values become what the network sees.
+
+        Args:
+            image: an `Image`, an `ImageSource`, or what has their key, channels, dtype and windows.
+        """
         mapped = self.intensity.measure(image)
         if mapped.note:
             print_log(f"{image.key} {mapped.note}", logger="current", level=logging.WARNING)
