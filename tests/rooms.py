@@ -121,7 +121,7 @@ ROOMS = {
     ),
     "inference": Room(
         "predictor and runners: what needs a trained model",
-        _rooms(f"{_JUDGED} {_PAGES} datasets models tiling pixel_codes engine ops fusion shipped"),
+        _rooms(f"{_JUDGED} {_PAGES} datasets models tiling engine ops fusion shipped pixel_codes"),
         needs_torch=True,
     ),
     "demo": Room(

@@ -70,6 +70,7 @@ def run(args: argparse.Namespace) -> None:
         device=args.device,
         cfg_options=args.cfg_options,
         trust_checkpoint=args.trust_checkpoint,
+        folds_norms=False,
     )
     if args.list_layers:
         for name, kind, shapes in list_layers(predictor, image):

@@ -82,7 +82,7 @@ def _stage(files: FileSet, reader: Reader, args: Namespace, out_dir: Path) -> It
         prefix = ""
         if reader.output == "folds":
             options = {"folds": args.folds, "seed": args.seed} | _options(args)
-            paths = write_folds(
+            paths, told_of_folds = write_folds(
                 files,
                 out_dir,
                 part,
@@ -91,7 +91,10 @@ def _stage(files: FileSet, reader: Reader, args: Namespace, out_dir: Path) -> It
                 seed=args.seed,
                 info=source_info(part.source, options),
             )
-            written = f"wrote {len(paths)} files to {args.out_dir}: {', '.join(path.name for path in paths)}"
+            names = ", ".join(path.name for path in paths)
+            written = "\n".join(
+                [*told_of_folds, f"wrote {len(paths)} files to {args.out_dir}: {names}"]
+            )
         else:
             if reader.output == "splits":
                 prefix = f"{part.split}_"

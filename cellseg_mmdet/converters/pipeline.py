@@ -15,7 +15,7 @@ from cellseg_mmdet.annotations import FileSet, stage_annotation_parts
 from cellseg_mmdet.converters.cleaning import Cleaning, clean_masks
 from cellseg_mmdet.converters.findings import Finding
 from cellseg_mmdet.converters.rejects import DataSetError, OnError, Rejected
-from cellseg_mmdet.converters.splits import assign_folds
+from cellseg_mmdet.converters.splits import assign_folds, describe_folds
 from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.fileio import save_records_csv
 from cellseg_mmdet.progress import parallel_map
@@ -135,10 +135,11 @@ def write_folds(
     num_folds: int,
     seed: int,
     info: dict[str, Any],
-) -> list[Path]:
-    """Write ``all``, and ``train_fold{k}`` and ``val_fold{k}`` where ``num_folds`` is not 0; return the paths.
+) -> tuple[list[Path], list[str]]:
+    """Write ``all``, and ``train_fold{k}`` and ``val_fold{k}`` where ``num_folds`` is not 0.
 
-    They are there when ``files`` are published.
+    Returns:
+        The paths, of files that are there when ``files`` are published, and lines that tell of folds of groups.
     """
     records = converted.records
     folds = assign_folds(records, num_folds, seed=seed) if num_folds else np.full(len(records), -1)
@@ -148,7 +149,7 @@ def write_folds(
         parts[f"val_fold{fold}"] = np.flatnonzero(folds == fold)
     paths = {Path(out_dir) / f"{name}{suffix}": members.tolist() for name, members in parts.items()}
     stage_annotation_parts(files, paths, records, info=info)
-    return list(paths)
+    return list(paths), describe_folds(records, folds) if num_folds else []
 
 
 def report(

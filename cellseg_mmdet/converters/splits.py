@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -50,3 +51,37 @@ def assign_folds(records: Sequence[ImageRecord], num_folds: int, *, seed: int = 
         images[fold] += group_images
         cells[fold] += sum(len(records[index].masks) for index in groups[g])
     return folds
+
+
+def describe_folds(records: Sequence[ImageRecord], folds: np.ndarray) -> list[str]:
+    """Return a line on the groups, and one on each fold of `assign_folds`; none where no image has a group.
+
+    Example:
+        >>> from cellseg_mmdet.masks import Runs
+        >>> masks = Runs.empty(4, 4)
+        >>> records = [
+        ...     ImageRecord(f"{i}.png", 4, 4, masks, (), "stained", group)
+        ...     for i, group in enumerate(["plate 1", "plate 1", "plate 2"])
+        ... ]
+        >>> print(*describe_folds(records, assign_folds(records, 2)), sep="\\n")
+        2 groups of 1 to 2 images
+        fold 0: 2 images of 1 groups, 2 stained; 0 cells
+        fold 1: 1 images of 1 groups, 1 stained; 0 cells
+    """
+    if not any(record.group for record in records):
+        return []
+    # As in `assign_folds`: an image without a group stands alone, whatever it is called.
+    names: list[object] = [record.group or index for index, record in enumerate(records)]
+    sizes = Counter(names).values()
+    lines = [f"{len(sizes)} groups of {min(sizes)} to {max(sizes)} images"]
+    for fold in np.unique(folds):
+        chosen = np.flatnonzero(folds == fold)
+        members = [records[index] for index in chosen]
+        groups = {names[index] for index in chosen}
+        types = Counter(record.cell_type for record in members if record.cell_type)
+        kinds = "".join(f", {count} {name}" for name, count in sorted(types.items()))
+        cells = sum(len(record.masks) for record in members)
+        lines.append(
+            f"fold {fold}: {len(members)} images of {len(groups)} groups{kinds}; {cells} cells"
+        )
+    return lines

@@ -27,6 +27,7 @@ from cellseg_mmdet.engine.config import (
 )
 from cellseg_mmdet.engine.data_choice import DataChoice
 from cellseg_mmdet.engine.distributed import process_group
+from cellseg_mmdet.engine.folding import FoldBatchNorms
 from cellseg_mmdet.engine.loading import WatchLoaders, naming_lost_items
 from cellseg_mmdet.engine.prediction_dump import check_output
 from cellseg_mmdet.engine.weights import CheckWeights
@@ -65,6 +66,7 @@ def run_testing(args: Namespace) -> dict[str, float]:
     with naming(cfg.work_dir), process_group(cfg.launcher, dist_cfg(cfg)):
         runner = build_runner(cfg)
         runner.register_hook(CheckWeights(cfg.load_from, strict=True))
+        runner.register_hook(FoldBatchNorms())
         with naming_lost_items(runner):
             return runner.test()
 

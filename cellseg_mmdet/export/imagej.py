@@ -26,7 +26,7 @@ _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0
 
 @WRITERS.register("imagej")
 class ImageJWriter(OutlineWriter):
-    """``rois/NAME_RoiSet.zip`` for each image, which ImageJ's ROI Manager opens; a region of interest a cell.
+    """``rois/NAME.zip`` for each image, which ImageJ's ROI Manager opens; a region of interest a cell.
 
     A cell of one piece without holes is a traced region, any other a composite one. Its name is ``0012 nucleus``: the
     number of the cell and its class, whose colour it has; the score is among its properties. Cells of a plane of a
@@ -40,7 +40,7 @@ class ImageJWriter(OutlineWriter):
     what = "ROI set"
 
     def write(self, prediction: ImagePrediction, picture: Picture) -> list[Path]:
-        path = self.out_dir / self.folder / f"{prediction.image_id}_RoiSet.zip"
+        path = self.out_dir / self.folder / f"{prediction.image_id}.zip"
         digits = max(4, len(str(len(prediction))))
         plane = picture.plane_indices
         with (

@@ -18,7 +18,7 @@ from cellseg_mmdet.structures import ImagePrediction
 
 @WRITERS.register("outlines")
 class TextAndSvgWriter(OutlineWriter):
-    """``outlines/NAME_outlines.txt`` and ``outlines/NAME.svg`` for each image.
+    """``outlines/NAME.txt`` and ``outlines/NAME.svg`` for each image.
 
     The text has a line a cell, ``x1,y1,x2,y2,...``, as Cellpose writes it and its scripts for ImageJ read it. Such a
     line is one ring: of a cell in pieces it is the outer ring of the largest one, without holes. Lines are in the order
@@ -36,7 +36,7 @@ class TextAndSvgWriter(OutlineWriter):
 
     def write(self, prediction: ImagePrediction, picture: Picture) -> list[Path]:
         folder, name = self.out_dir / self.folder, prediction.image_id
-        text_path, svg_path = folder / f"{name}_outlines.txt", folder / f"{name}.svg"
+        text_path, svg_path = folder / f"{name}.txt", folder / f"{name}.svg"
         classes = sorted(set(prediction.labels.tolist()))
         with (
             staged(text_path) as text_file,

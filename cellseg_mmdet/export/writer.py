@@ -112,7 +112,10 @@ class ImageWriter(Writer):
 
     @abstractmethod
     def write(self, prediction: ImagePrediction, picture: Picture) -> list[Path]:
-        """Write the files of an image, each whole or not at all, and return them."""
+        """Write the files of an image, each whole or not at all, and return them.
+
+        Their stems are the name of the image: by that a run knows its own files again.
+        """
 
     def add(self, prediction: ImagePrediction, picture: Picture) -> None:
         self.tally = {}
@@ -156,6 +159,8 @@ class _DiscardedError(Exception):
 
 
 WRITERS: Registry[Writer] = Registry("writer")
+# What options are called on command lines where that is not the name of the parameter.
+_FLAGS = {"simplify_px": "--simplify", "measure": "--measurements"}
 
 
 def options_of(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -178,7 +183,7 @@ def options_of(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict
                 if option in inspect.signature(WRITERS.get(name)).parameters
             ]
             raise UsageError(
-                f"--{option.removesuffix('_px').replace('_', '-')} is of the writers {', '.join(takers)}; "
+                f"{_FLAGS.get(option, '--' + option.replace('_', '-'))} is of the writers {', '.join(takers)}; "
                 f"to be written are {', '.join(names)}"
             )
     return {

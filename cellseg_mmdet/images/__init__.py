@@ -2,6 +2,7 @@
 
 from cellseg_mmdet.errors import ImageError
 from cellseg_mmdet.images.image import Image
+from cellseg_mmdet.images.image_source import ImageSource
 from cellseg_mmdet.images.listing import (
     files_by_stem,
     find_images,
@@ -17,7 +18,6 @@ from cellseg_mmdet.images.selection import (
 from cellseg_mmdet.images.sizes import sizes_hw_of
 from cellseg_mmdet.images.source import (
     MAX_PIXELS,
-    ImageSource,
     Source,
     image_size_hw,
     open_image,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,6 +46,10 @@ class Image:
     def dtype(self) -> np.dtype:
         """Type of the stored values."""
         return self.pixels.dtype
+
+    def part(self, y0: int, x0: int, height: int, width: int) -> Image:
+        """Return rows ``y0`` to ``y0 + height`` and columns ``x0`` to ``x0 + width`` as a picture of their own."""
+        return replace(self, pixels=self.pixels[y0 : y0 + height, x0 : x0 + width])
 
     def windows(self) -> Iterator[np.ndarray]:
         """Yield the pixels; `ImageSource.windows` yields those of a file band by band."""

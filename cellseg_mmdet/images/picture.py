@@ -12,9 +12,10 @@ import numpy as np
 
 from cellseg_mmdet.errors import ImageError
 from cellseg_mmdet.images.image import Image
+from cellseg_mmdet.images.image_source import ImageSource
 from cellseg_mmdet.images.intensity import AsStored, as_bgr, to_bgr8
 from cellseg_mmdet.images.selection import PlaneSelection
-from cellseg_mmdet.images.source import ImageSource, open_image, read_image
+from cellseg_mmdet.images.source import open_image, read_image
 from cellseg_mmdet.structures.image_key import ImageKey
 
 
@@ -49,19 +50,10 @@ class Picture:
         """
         return read_image(self.key, self._selection)
 
-    def open(self) -> ImageSource:
-        """Open the file, to read windows of it.
-
-        Raises:
-            ImageError: it cannot be opened.
-        """
-        return open_image(self.key, self._selection)
-
     @cached_property
-    def _header(self) -> tuple[tuple[int, int, int], tuple[float, float] | None]:
-        with self.open() as source:
-            height, width = source.size_hw
-            return (height, width, len(source.channels)), source.pixel_size_um
+    def _header(self) -> tuple[int, int, int]:
+        with open_image(self.key, self._selection) as source:
+            return (*source.size_hw, len(source.channels))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -71,7 +63,7 @@ class Picture:
             ImageError: it cannot be opened.
         """
         if "image" not in vars(self):
-            return self._header[0]
+            return self._header
         height, width, channels = self.image.pixels.shape
         return height, width, channels
 
@@ -143,6 +135,11 @@ class Picture:
             return
         with open_image(self.key, self._selection) as source:
             yield source
+
+    def part(self, y0: int, x0: int, height: int, width: int) -> Image:
+        """Return a window as a picture of its own, without reading the rest where the format allows it."""
+        with self.opened() as picture:
+            return picture.part(y0, x0, height, width)
 
 
 class _FirstChannels:

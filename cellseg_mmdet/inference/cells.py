@@ -242,6 +242,15 @@ class Cells:
 
         Raises:
             UsageError: pandas is not installed: ``pip install "cellseg_mmdet[pandas]"``.
+
+        Example:
+            >>> masks = Runs.from_label_map(np.array([[1, 1, 0, 2], [1, 1, 0, 2]]))
+            >>> cells = Cells(masks, np.array([0.9, 0.7]), np.array([0, 1]), ("astro", "cort"))
+            >>> frame = cells.to_dataframe(np.array([[10, 20, 0, 5], [10, 20, 0, 5]], np.uint16))
+            >>> frame[["id", "class", "area_px", "mean_gray"]]
+               id  class  area_px  mean_gray
+            0   1  astro      4.0       15.0
+            1   2   cort      2.0        5.0
         """
         return self.measure(image, options).to_dataframe()
 

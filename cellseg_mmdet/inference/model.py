@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -164,47 +165,59 @@ class Model:
         """
         said = ScaleChoice(scale, pixel_size_um, diameter_px)
         choice = self.scale if said == _AS_IT_IS else said
-        tiled = self._tiled_by(TileChoice(tile, memory_gb))
         picture = image if isinstance(image, Image | ImageSource) else _picture(image, name)
-        file_name = f"{name}.image"
+        if choice != _AS_IT_IS and isinstance(picture, np.ndarray):
+            picture = read_image(picture, name=name)
         size_hw = picture.shape[:2] if isinstance(picture, np.ndarray) else picture.size_hw
-        is_large = tiled is not None and tiled.applies(size_hw)
-        if choice == _AS_IT_IS and not is_large:
-            whole = picture.read() if isinstance(picture, ImageSource) else picture
-            (raw,) = self.predictor.predict({file_name: whole})
-            return Cells.from_prediction(self.predictor.postprocess(raw), self.classes)
-        seen = read_image(picture, name=name) if isinstance(picture, np.ndarray) else picture
-
-        def predict_at(factors_yx: tuple[float, float]) -> ImagePrediction:
-            if tiled is not None and (is_large or tiled.applies(size_hw, factors_yx)):
-                return tiled.predict(seen, file_name, factors_yx)
-            whole = seen.read() if isinstance(seen, ImageSource) else seen
-            (raw,) = self.predictor.predict({file_name: resized_image(whole, factors_yx)})
-            return raw
-
+        tiled = self._tiles(TileChoice(tile, memory_gb))
+        predict = partial(self._predict, picture, size_hw, f"{name}.image", tiled)
+        if isinstance(picture, np.ndarray):
+            final = self.predictor.postprocess(predict((1.0, 1.0)))
+            return Cells.from_prediction(final, self.classes)
         cell_scale = self.predictor.cell_scale
         if choice.is_automatic:
+            is_tiled = tiled is not None and tiled.applies(size_hw)
             estimate = find_at_estimated_size(
                 self.predictor,
-                seen,
-                file_name,
+                size_hw,
+                predict,
                 choice.trained_px(cell_scale),
-                predict_at=lambda factor: predict_at((factor, factor)),
+                window=picture.part if is_tiled else None,
             )
             found, factor = estimate.look.found.final, estimate.factor
         else:
-            factors_yx = choice.factors_yx(cell_scale, seen.pixel_size_um)
-            found = self.predictor.postprocess(predict_at(factors_yx))
+            factors_yx = choice.factors_yx(cell_scale, picture.pixel_size_um)
+            found = self.predictor.postprocess(predict(factors_yx))
             factor = float(np.sqrt(np.prod(factors_yx)))
-        final = resized_prediction(found, seen.size_hw)
+        final = resized_prediction(found, size_hw)
         return replace(Cells.from_prediction(final, self.classes), scale=factor)
 
-    def _tiled_by(self, choice: TileChoice) -> TiledPredictor | None:
+    def _tiles(self, choice: TileChoice) -> TiledPredictor | None:
         if not hasattr(self.predictor, "tiled"):  # a stand-in
             return None
         if choice not in self._tiled:
             self._tiled = {choice: self.predictor.tiled(choice)}
         return self._tiled[choice]
+
+    def _predict(
+        self,
+        picture: Image | ImageSource | np.ndarray,
+        size_hw: tuple[int, int],
+        file_name: str,
+        tiled: TiledPredictor | None,
+        factors_yx: tuple[float, float],
+    ) -> ImagePrediction:
+        """Return the raw prediction of a picture resized by factors, in tiles where it would be too large."""
+        if tiled is not None and tiled.applies(size_hw, factors_yx):
+            if isinstance(picture, np.ndarray):
+                picture = read_image(picture, name=file_name)
+            return tiled.predict(picture, file_name, factors_yx)
+        if isinstance(picture, ImageSource):
+            picture = picture.read()
+        if isinstance(picture, Image):
+            picture = resized_image(picture, factors_yx)
+        (raw,) = self.predictor.predict({file_name: picture})
+        return raw
 
 
 def _picture(image: np.ndarray, name: str) -> np.ndarray:

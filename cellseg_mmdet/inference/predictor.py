@@ -18,6 +18,7 @@ from mmengine.runner import CheckpointLoader
 from cellseg_mmdet.config_content import class_names, dataset_of
 from cellseg_mmdet.engine import load_config, prepare_model_cfg, register_checkpoint_loaders
 from cellseg_mmdet.engine.config import enable_tta
+from cellseg_mmdet.engine.folding import fold_batch_norms
 from cellseg_mmdet.engine.weights import load_weights
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.images import Image, read_image
@@ -39,6 +40,8 @@ class Predictor:
         cfg_options: settings that override those of the config.
         trust_checkpoint: allow the checkpoint to run code while it is loaded.
         tta: predict the views of the config's ``tta_pipeline`` and merge what is found in them.
+        folds_norms: fold batch norms into the convolutions before them (`fold_batch_norms`): faster, the same up to
+            rounding. Who looks at single layers wants them as they were trained.
 
     Attributes:
         cfg: the config, options merged in.
@@ -65,6 +68,7 @@ class Predictor:
         cfg_options: Mapping[str, Any] | None = None,
         trust_checkpoint: bool = False,
         tta: bool = False,
+        folds_norms: bool = True,
     ) -> None:
         self.cfg = load_config(config, cfg_options)
         if tta:
@@ -80,6 +84,8 @@ class Predictor:
         self.cell_scale = self.cfg.get("cell_scale")
         self.cap = _cap_of(self.cfg)
         self.model.to(self.device).eval()
+        if folds_norms:
+            fold_batch_norms(self.model)
 
     @torch.inference_mode()
     def predict(self, images: Mapping[str, Image | np.ndarray]) -> list[ImagePrediction]:

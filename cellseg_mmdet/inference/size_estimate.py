@@ -1,10 +1,11 @@
 """How large the cells of a picture are, by looking at it: the scale at which a model finds them best.
 
 A model finds cells of about the size that it was trained on. The first look is at the picture as it is, and stays the
-only one where it shows enough cells of nearly that size, and surely. Else cells may be broken into pieces (too large),
-run into each other (too small), or not be seen: then further looks, at smaller scales first, as they cost little, are
-compared by how much of the picture is explained by confident cells of a fitting size, and the best one is refined by
-the median diameter of its cells. Nothing is random: the same picture has the same answer.
+only one where the median cell is nearly of that size. Else the picture is looked at once more, resized so that it is;
+what is found then may correct the estimate. Where the first look shows too few cells they may be too small or too large
+to be seen: other scales are tried until one shows enough. Nothing is random: the same picture has the same answer.
+
+The numbers in `SizeRules` were chosen by ``tools/models/sizes.py`` on images of the training (docs/models.md).
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from cellseg_mmdet.images import Image, ImageSource
-from cellseg_mmdet.images.picture import Picture
+from cellseg_mmdet.images import Image
 from cellseg_mmdet.images.scale import resized_image
 from cellseg_mmdet.inference.spec import ImagePredictor
 from cellseg_mmdet.postprocess import Tally
@@ -30,24 +30,22 @@ class SizeRules:
     """When a look is good enough, and what is tried otherwise.
 
     Attributes:
-        near: median diameter over that of the training, from and to, at which the first look is taken as it is.
-        sure: median score of the cells from which on the first look is taken as it is: pieces of cells have less.
-        close: the same for later looks, beyond which one more is taken.
-        coarse: factors that are tried where the first look is not taken; those above 1 if nothing larger is found.
+        near: median diameter, as it is seen, over that of the training, from and to, at which a look is taken.
+        coarse: factors that are tried, in this order, where the first look shows too few cells.
         factors: least and greatest factor by which a picture is resized.
         min_cells: fewer cells say nothing about their size.
-        refinements: looks after the coarse ones, at most.
+        refinements: looks at an estimated scale, at most.
         max_pixels: of an enlarged picture that is looked at without knowing the size of its cells.
+        window_px: side of the part of a picture in tiles at which more than one look is taken.
     """
 
-    near: tuple[float, float] = (0.6, 1.6)
-    sure: float = 0.75
-    close: tuple[float, float] = (0.75, 1.33)
-    coarse: tuple[float, ...] = (0.5, 0.25, 2.0)
+    near: tuple[float, float] = (0.7, 2.0)
+    coarse: tuple[float, ...] = (2.0, 0.5, 0.25)
     factors: tuple[float, float] = (0.1, 4.0)
     min_cells: int = 4
     refinements: int = 2
     max_pixels: int = 8_000_000
+    window_px: int = 2048
 
 
 RULES = SizeRules()
@@ -60,13 +58,11 @@ class Look(Generic[Found]):
     Attributes:
         factor: by which it was resized.
         diameters_px: (N,) of the cells, those of circles of the same area, in pixels of the picture itself.
-        scores: (N,) confidence of the cells in [0, 1].
-        found: whatever the looking gives; that of the best look is used.
+        found: whatever the looking gives; that of the look that is taken is used.
     """
 
     factor: float
     diameters_px: np.ndarray
-    scores: np.ndarray
     found: Found
 
     def median_px(self, min_cells: int) -> float | None:
@@ -75,23 +71,13 @@ class Look(Generic[Found]):
             return None
         return float(np.median(self.diameters_px))
 
-    def explained(self, trained_px: float, num_pixels: int) -> float:
-        """Return the share of the picture in cells, each times its score and how well its size fits, [0, 1].
-
-        A size fits by 1 if it is that of the training, by a half at twice or half of it, by 0 from four times on.
-        """
-        octaves = np.abs(np.log2(np.maximum(self.diameters_px, 1e-6) * self.factor / trained_px))
-        fits = np.clip(1 - octaves / 2, 0, 1)
-        areas_px = np.pi / 4 * self.diameters_px**2
-        return float((areas_px * self.scores * fits).sum() / num_pixels)
-
 
 @dataclass(frozen=True, eq=False)
 class SizeEstimate(Generic[Found]):
     """The size of the cells of a picture, and the look that it was resized for.
 
     Attributes:
-        look: the best one.
+        look: the one that is taken.
         diameter_px: median diameter of the cells in pixels of the picture; None where there are too few to say.
         num_looks: how many were taken.
     """
@@ -125,52 +111,35 @@ def estimate_size(
 
         >>> def look(factor):
         ...     number = 8 if 10 < 80 * factor < 60 else 0
-        ...     return Look(factor, np.full(number, 80.0), np.full(number, 0.9), None)
+        ...     return Look(factor, np.full(number, 80.0), None)
         >>> estimate = estimate_size(look, 25.0, (400, 400))
         >>> estimate.diameter_px, round(estimate.factor, 2), estimate.num_looks
-        (80.0, 0.25, 3)
+        (80.0, 0.5, 3)
     """
-    num_pixels = size_hw[0] * size_hw[1]
     best = first = look(1.0)
     num_looks = 1
     diameter_px = first.median_px(rules.min_cells)
-    is_near = diameter_px is not None and _within(diameter_px / trained_px, rules.near)
-    if is_near and np.median(first.scores) >= rules.sure:
-        return SizeEstimate(first, diameter_px, num_looks)
-    for factor in rules.coarse:
-        if factor > 1:
-            seen_px = best.median_px(rules.min_cells)
-            is_larger = seen_px is not None and seen_px > trained_px
-            if is_larger or num_pixels * factor**2 > rules.max_pixels:
-                continue
-        one, num_looks = look(factor), num_looks + 1
-        best = _better(best, one, trained_px, num_pixels)
-    for _ in range(rules.refinements):
+    for factor in rules.coarse if diameter_px is None else ():
+        if factor > 1 and size_hw[0] * size_hw[1] * factor**2 > rules.max_pixels:
+            continue
+        best, num_looks = look(factor), num_looks + 1
         diameter_px = best.median_px(rules.min_cells)
-        if diameter_px is None or _within(diameter_px * best.factor / trained_px, rules.close):
+        if diameter_px is not None:
+            break
+    if diameter_px is None:
+        return SizeEstimate(first, None, num_looks)
+    for _ in range(rules.refinements):
+        if rules.near[0] <= diameter_px * best.factor / trained_px <= rules.near[1]:
             break
         factor = float(np.clip(trained_px / diameter_px, *rules.factors))
         if factor == best.factor:
             break
-        one, num_looks = look(factor), num_looks + 1
-        if _better(best, one, trained_px, num_pixels) is best:
+        closer, num_looks = look(factor), num_looks + 1
+        seen_px = closer.median_px(rules.min_cells)
+        if seen_px is None:
             break
-        best = one
-    diameter_px = best.median_px(rules.min_cells)
-    # A few things that are seen at another scale alone are no reason to resize a picture.
-    return SizeEstimate(first if diameter_px is None else best, diameter_px, num_looks)
-
-
-def _better(
-    one: Look[Found], other: Look[Found], trained_px: float, num_pixels: int
-) -> Look[Found]:
-    """Return the look that explains more, the first if they are equal."""
-    shares = [look.explained(trained_px, num_pixels) for look in (one, other)]
-    return other if shares[1] > shares[0] else one
-
-
-def _within(value: float, limits: tuple[float, float]) -> bool:
-    return limits[0] <= value <= limits[1]
+        best, diameter_px = closer, seen_px
+    return SizeEstimate(best, diameter_px, num_looks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,42 +165,76 @@ def found_cells(model: ImagePredictor, raw: ImagePrediction) -> FoundCells:
 
 def find_at_estimated_size(
     model: ImagePredictor,
-    image: Image | ImageSource | Picture,
-    name: str,
+    size_hw: tuple[int, int],
+    predict: Callable[[tuple[float, float]], ImagePrediction],
     trained_px: float,
     *,
     first: ImagePrediction | None = None,
+    window: Callable[[int, int, int, int], Image] | None = None,
     rules: SizeRules = RULES,
-    predict_at: Callable[[float], ImagePrediction] | None = None,
 ) -> SizeEstimate[FoundCells]:
     """Predict a picture at the scale that fits its cells.
 
     Args:
-        model: predicts.
-        image: the picture; with ``predict_at`` anything that knows its size.
-        name: of the picture, with a suffix, as `ImagePredictor.predict` takes it.
+        model: predicts, and post-processes.
+        size_hw: height and width of the picture.
+        predict: returns the raw prediction of the picture resized by factors for height and width.
         trained_px: median diameter of the cells that the model was trained on.
         first: the raw prediction of the picture as it is, if it is there already.
+        window: reads a part (y, x, height, width) of a picture that is too large for several looks: they are taken at
+            the part with most cells, and one more at the whole.
         rules: of `estimate_size`.
-        predict_at: returns the raw prediction of the picture resized by a factor; the model on all of it by default.
     """
 
     def look(factor: float) -> Look[FoundCells]:
-        if factor == 1.0 and first is not None:
-            raw = first
-        elif predict_at is not None:
-            raw = predict_at(factor)
-        else:
-            assert isinstance(image, Image)
-            (raw,) = model.predict({name: resized_image(image, (factor, factor))})
-        found = found_cells(model, raw)
-        # What was resized has whole pixels, and so a factor that differs a little from the one asked for.
-        area = raw.height * raw.width / (image.size_hw[0] * image.size_hw[1])
-        areas = found.final.masks.areas
-        diameters_px = np.sqrt(areas[areas > 0] * (4 / np.pi) / area)
-        return Look(factor, diameters_px, found.final.scores[areas > 0], found)
+        raw = first if factor == 1.0 and first is not None else predict((factor, factor))
+        return _look(model, raw, factor, size_hw)
 
-    return estimate_size(look, trained_px, image.size_hw, rules)
+    if window is None:
+        return estimate_size(look, trained_px, size_hw, rules)
+    whole = look(1.0)
+    diameter_px = whole.median_px(rules.min_cells)
+    if diameter_px and rules.near[0] <= diameter_px / trained_px <= rules.near[1]:
+        return SizeEstimate(whole, diameter_px, 1)
+    part = window(*_busiest_window(whole.found.final, rules.window_px))
+
+    def look_at_part(factor: float) -> Look[FoundCells]:
+        (raw,) = model.predict({"part.image": resized_image(part, (factor, factor))})
+        return _look(model, raw, factor, part.size_hw)
+
+    estimate = estimate_size(look_at_part, trained_px, part.size_hw, rules)
+    best = whole if estimate.factor == 1.0 else look(estimate.factor)
+    return SizeEstimate(best, estimate.diameter_px, 1 + estimate.num_looks + (best is not whole))
+
+
+def _look(
+    model: ImagePredictor, raw: ImagePrediction, factor: float, size_hw: tuple[int, int]
+) -> Look[FoundCells]:
+    found = found_cells(model, raw)
+    # What was resized has whole pixels, and so a factor that differs a little from the one asked for.
+    area = raw.height * raw.width / (size_hw[0] * size_hw[1])
+    areas = found.final.masks.areas
+    diameters_px = np.sqrt(areas[areas > 0] * (4 / np.pi) / area)
+    return Look(factor, diameters_px, found)
+
+
+def _busiest_window(found: ImagePrediction, side: int) -> tuple[int, int, int, int]:
+    """Return (y, x, height, width) of the window with most cells by area; without cells, the one in the middle."""
+    height, width = min(side, found.height), min(side, found.width)
+    ys = np.unique(
+        np.linspace(0, found.height - height, 1 + 2 * (found.height // height)).astype(int)
+    )
+    xs = np.unique(np.linspace(0, found.width - width, 1 + 2 * (found.width // width)).astype(int))
+    middles = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
+    best, most = ((found.height - height) // 2, (found.width - width) // 2), 0.0
+    for y in ys.tolist():
+        in_rows = (middles[:, 1] >= y) & (middles[:, 1] < y + height)
+        for x in xs.tolist():
+            inside = in_rows & (middles[:, 0] >= x) & (middles[:, 0] < x + width)
+            area = float(found.masks.areas[inside].sum())
+            if area > most:
+                best, most = (y, x), area
+    return (*best, height, width)
 
 
 def sentence(sizes: Sequence[tuple[float | None, float]]) -> str:

@@ -6,6 +6,7 @@ import gc
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -254,13 +255,21 @@ class Worker:
 
     def _raw(self, pictures: Sequence[Picture]) -> list[ImagePrediction]:
         if self._is_tiled(pictures[0]):
-            return [self._predicted_at(picture, self._factors_yx(picture)) for picture in pictures]
+            (picture,) = pictures
+            return [self._predict(picture, self._factors_yx(picture))]
         seen = {
-            # A prediction is named by the stem.
-            f"{picture.key.name}.image": resized_image(picture.image, self._factors_yx(picture))
+            _file_name(picture): resized_image(picture.image, self._factors_yx(picture))
             for picture in pictures
         }
         return self.model.predict(seen)
+
+    def _predict(self, picture: Picture, factors_yx: tuple[float, float]) -> ImagePrediction:
+        """Return the raw prediction of one picture resized by factors, in tiles where it would be too large."""
+        if self._tiled is not None and self._tiled.applies(picture.size_hw, factors_yx):
+            with picture.opened() as source:
+                return self._tiled.predict(source, _file_name(picture), factors_yx)
+        (raw,) = self.model.predict({_file_name(picture): resized_image(picture.image, factors_yx)})
+        return raw
 
     def _found(
         self, picture: Picture, raw: ImagePrediction
@@ -269,28 +278,15 @@ class Worker:
         # The numbers of the post-processing are those of the scale that the model was trained at.
         if self._trained_px is None:
             return found_cells(self.model, raw), None
-        name = f"{picture.key.name}.image"
         estimate = find_at_estimated_size(
             self.model,
-            picture,
-            name,
+            picture.size_hw,
+            partial(self._predict, picture),
             self._trained_px,
             first=raw,
-            predict_at=lambda factor: self._predicted_at(picture, (factor, factor)),
+            window=picture.part if self._is_tiled(picture) else None,
         )
         return estimate.look.found, (estimate.diameter_px, estimate.factor)
-
-    def _predicted_at(self, picture: Picture, factors_yx: tuple[float, float]) -> ImagePrediction:
-        """Return the raw prediction of a picture that is resized by factors."""
-        name = f"{picture.key.name}.image"  # a prediction is named by the stem
-        size_hw = picture.size_hw
-        if self._tiled is not None and (
-            self._tiled.applies(size_hw) or self._tiled.applies(size_hw, factors_yx)
-        ):
-            with picture.open() as source:
-                return self._tiled.predict(source, name, factors_yx)
-        (raw,) = self.model.predict({name: resized_image(picture.image, factors_yx)})
-        return raw
 
     def _final(self, task: Task, picture: Picture, found: ImagePrediction) -> ImagePrediction:
         final = resized_prediction(found, picture.size_hw)
@@ -305,6 +301,11 @@ class Worker:
             f"{task.key}: {len(raw):,} cells before post-processing, as many as {setting} = {cap} allows; "
             "there may be more: set it higher with --cfg-options"
         )
+
+
+def _file_name(picture: Picture) -> str:
+    """Return the name of a picture for the model; a prediction is named by its stem."""
+    return f"{picture.key.name}.image"
 
 
 def _failure(task: Task, error: Exception, picture: Picture | None = None) -> str:

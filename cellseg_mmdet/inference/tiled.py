@@ -30,6 +30,7 @@ from cellseg_mmdet.tiling.budget import (
     network_bytes_per_px,
 )
 from cellseg_mmdet.tiling.cover import Rect
+from cellseg_mmdet.tiling.detectors import TiledDetector
 from cellseg_mmdet.tiling.fallback import predict_with_overlap
 from cellseg_mmdet.tiling.pictures import NetworkPicture
 from cellseg_mmdet.tiling.pixel import TiledPixelDetector
@@ -68,7 +69,8 @@ class TiledPredictor:
         self._seen: SeenPictures | None = None
         self._per_px: float | None = None
         self._budget: float | None = None
-        self._tiled: TiledPixelDetector | None = None
+        self._tiled: TiledPixelDetector | TiledDetector | None = None
+        self._why_not: str | None = None
         self._notes: list[str] = []
 
     @property
@@ -127,10 +129,13 @@ class TiledPredictor:
             exact = self._exact()
             if exact is None:
                 return self._overlapped(seen, name, size_hw)
-            views = [IDENTITY]
-            if isinstance(self._model, PixelTTAModel):
-                views = views_in(self._pictures.packing[0])
-            instances = exact.instances(seen, size_hw, scratch, views=views)
+            if isinstance(exact, TiledDetector):
+                instances = exact.instances(seen, size_hw, scratch)
+            else:
+                views = [IDENTITY]
+                if isinstance(self._model, PixelTTAModel):
+                    views = views_in(self._pictures.packing[0])
+                instances = exact.instances(seen, size_hw, scratch, views=views)
         sample = DetDataSample(metainfo=dict(img_path=name, ori_shape=size_hw, img_id=0))
         sample.pred_instances = instances
         return from_dump_entry(sample.to_dict())
@@ -145,20 +150,28 @@ class TiledPredictor:
     def _detector(self) -> Any:
         return self._model.module if hasattr(self._model, "merge_preds") else self._model
 
-    def _exact(self) -> TiledPixelDetector | None:
+    def _exact(self) -> TiledPixelDetector | TiledDetector | None:
         """Return what predicts tiles with the result of the whole; None, and a note why, if nothing does."""
-        if self._tiled is not None or not isinstance(self._detector, PixelDetector):
-            return self._tiled
-        try:
-            if isinstance(self._choice.tile, str):
-                maps = PixelMaps(self._detector, budget_bytes=_OF_NETWORK * self.budget_bytes)
-            else:
-                maps = PixelMaps(self._detector, tile=self._choice.tile)
-        except NotLocalError as error:
-            self._notes.append(str(error))
-            return None
-        self._tiled = TiledPixelDetector(maps)
+        if self._tiled is None and self._why_not is None:
+            try:
+                self._tiled = self._cut_open()
+            except NotLocalError as error:
+                self._why_not = str(error)
+        if self._why_not:
+            self._notes.append(self._why_not)
         return self._tiled
+
+    def _cut_open(self) -> TiledPixelDetector | TiledDetector:
+        side: Any = (
+            dict(budget_bytes=_OF_NETWORK * self.budget_bytes)
+            if isinstance(self._choice.tile, str)
+            else dict(tile=self._choice.tile)
+        )
+        if isinstance(self._detector, PixelDetector):
+            return TiledPixelDetector(PixelMaps(self._detector, **side))
+        if self._model is not self._detector:
+            raise NotLocalError("detections of several views are merged, which tiles would change")
+        return TiledDetector(self._detector, **side)
 
     def _overlapped(
         self, seen: NetworkPicture, name: str, size_hw: tuple[int, int]

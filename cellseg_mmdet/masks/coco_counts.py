@@ -169,7 +169,7 @@ def check_rle(rle: Any, height: int, width: int, index: int) -> None:
     try:
         found = tuple(size)
         fits = bool(found == (height, width))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # torch's, of a tensor that is compared
         raise MaskError(f"RLE size is [height, width]; got {shown(size)}", index) from None
     if not fits:
         swapped = found == (width, height)

@@ -23,28 +23,25 @@ def edge_distances(label_map: np.ndarray) -> np.ndarray:
         >>> edge_distances(np.array([[0, 1, 1, 1, 0, 2]], dtype=np.int32))
         array([[0. , 0.5, 1. , 0.5, 0. , 1. ]], dtype=float32)
     """
-    squared = np.zeros(label_map.shape, dtype=np.int64)
-    greatest = np.zeros(label_map.max(initial=0) + 1, dtype=np.int64)
-    _squared_distances(label_map, squared, greatest)
-    greatest[greatest == 0] = 1
-    return np.sqrt(squared / greatest[label_map]).astype(np.float32)
+    shares = np.zeros(label_map.shape, dtype=np.float32)
+    _shares(label_map, np.zeros(label_map.max(initial=0) + 1, dtype=np.int64), shares)
+    return shares
 
 
 @kernel
-def _squared_distances(labels: np.ndarray, squared: np.ndarray, greatest: np.ndarray) -> None:
+def _shares(labels: np.ndarray, greatest: np.ndarray, shares: np.ndarray) -> None:
     height, width = labels.shape
-    steps = np.zeros((height, width), np.int64)  # along the column, to the nearest other label
-    for x in range(width):
-        for y in range(height):
-            if y == 0:
-                steps[y, x] = _FAR
-            elif labels[y, x] == labels[y - 1, x]:
-                steps[y, x] = min(steps[y - 1, x] + 1, _FAR)
-            else:
-                steps[y, x] = 1
-        for y in range(height - 2, -1, -1):
+    steps = np.empty((height, width), np.int64)  # along the column, to the nearest other label
+    steps[:1] = _FAR
+    for y in range(1, height):
+        for x in range(width):
+            is_same = labels[y, x] == labels[y - 1, x]
+            steps[y, x] = min(steps[y - 1, x] + 1, _FAR) if is_same else 1
+    for y in range(height - 2, -1, -1):
+        for x in range(width):
             below = steps[y + 1, x] + 1 if labels[y, x] == labels[y + 1, x] else 1
             steps[y, x] = min(steps[y, x], below)
+    squared = np.empty((height, width), np.int64)  # written in cells
     centers = np.empty(width + 2, np.int64)
     heights, borders = np.empty(width + 2, np.float64), np.empty(width + 3, np.float64)
     for y in range(height):
@@ -58,6 +55,11 @@ def _squared_distances(labels: np.ndarray, squared: np.ndarray, greatest: np.nda
                 for x in range(begin, end):
                     greatest[label] = max(greatest[label], squared[y, x])
             begin = end
+    for y in range(height):
+        for x in range(width):
+            label = labels[y, x]
+            if label != 0:
+                shares[y, x] = np.sqrt(squared[y, x] / max(greatest[label], 1))
 
 
 @kernel

@@ -27,54 +27,106 @@ def ray_directions(num_rays: int) -> np.ndarray:
     return directions
 
 
-def ray_lengths(label_map: np.ndarray, num_rays: int) -> np.ndarray:
+def ray_lengths(label_map: np.ndarray, num_rays: int, out: np.ndarray | None = None) -> np.ndarray:
     """Return how far it is from the middle of each pixel to the edge of its cell, along its pixels' sides, in pixels.
 
     (num_rays, H, W) float32, 0 in the background. A ray ends where it first leaves the cell or the image; one that
-    passes a corner goes on in the pixel on the diagonal. The time goes with the area times the length of the rays.
+    passes a corner goes on in the pixel on the diagonal. The time goes with the area of the cells times the length of
+    the rays.
 
     Args:
         label_map: (H, W) int32, 0 for background.
         num_rays: a multiple of 4.
+        out: (num_rays, H, W) float32, C-contiguous and 0, to be filled and returned.
 
     Example:
         >>> ray_lengths(np.array([[1, 1, 1, 0]], dtype=np.int32), 4)[:, 0, 0]
         array([2.5, 0.5, 0.5, 0.5], dtype=float32)
     """
-    lengths = np.zeros((num_rays, *label_map.shape), dtype=np.float32)
-    _measure(label_map, ray_directions(num_rays), lengths)
-    return lengths
+    if out is None:
+        out = np.zeros((num_rays, *label_map.shape), dtype=np.float32)
+    # A border of background ends every ray, so that a step need not ask whether it is still in the image.
+    bordered = np.pad(label_map, 1)
+    width = bordered.shape[1]
+    places, pixels = np.flatnonzero(bordered), np.flatnonzero(label_map)
+    path = np.empty(sum(bordered.shape), np.int64)
+    lengths = np.empty(len(path), np.float32)
+    counts = np.zeros(bordered.size, np.int32)
+    for direction, plane in zip(ray_directions(num_rays), out.reshape(num_rays, -1), strict=True):
+        _trace(direction, width, path, lengths)
+        if (path == path[1] * np.arange(len(path))).all():
+            _measure_straight(bordered.ravel(), places, pixels, path[1], lengths, counts, plane)
+        else:
+            _measure(bordered.ravel(), places, pixels, path, lengths, plane)
+    return out
 
 
 @kernel
-def _measure(labels: np.ndarray, directions: np.ndarray, lengths: np.ndarray) -> None:
-    height, width = labels.shape
-    for ray in range(len(directions)):
-        along_y, along_x = directions[ray]
-        step_y, step_x = int(np.sign(along_y)), int(np.sign(along_x))
-        # Lengths between two sides that a ray crosses.
-        per_y, per_x = 1.0 / abs(along_y), 1.0 / abs(along_x)
-        for y in range(height):
-            for x in range(width):
-                label = labels[y, x]
-                if label == 0:
-                    continue
-                at_y, at_x = y, x
-                to_y, to_x = 0.5 * per_y, 0.5 * per_x
-                crossed_y, crossed_x = 0, 0
-                length = 0.0
-                while 0 <= at_y < height and 0 <= at_x < width and labels[at_y, at_x] == label:
-                    length = min(to_y, to_x)
-                    moves_y, moves_x = to_y <= to_x, to_x <= to_y
-                    if moves_y:
-                        at_y += step_y
-                        crossed_y += 1
-                        to_y = (crossed_y + 0.5) * per_y
-                    if moves_x:
-                        at_x += step_x
-                        crossed_x += 1
-                        to_x = (crossed_x + 0.5) * per_x
-                lengths[ray, y, x] = length
+def _trace(direction: np.ndarray, width: int, path: np.ndarray, lengths: np.ndarray) -> None:
+    """Write the pixels that a ray passes, which are the same from every pixel, and how long it is where it leaves each.
+
+    Args:
+        direction: y and x.
+        width: of the image in which the pixels are counted.
+        path: (P,) int64, flat index of each pixel, that of the first one is 0.
+        lengths: (P,) float32.
+    """
+    along_y, along_x = direction
+    step_y, step_x = int(np.sign(along_y)) * width, int(np.sign(along_x))
+    # Lengths between two sides that a ray crosses.
+    per_y, per_x = 1.0 / abs(along_y), 1.0 / abs(along_x)
+    at, crossed_y, crossed_x = 0, 0, 0
+    for number in range(len(path)):
+        to_y, to_x = (crossed_y + 0.5) * per_y, (crossed_x + 0.5) * per_x
+        path[number], lengths[number] = at, min(to_y, to_x)
+        if to_y <= to_x:
+            at += step_y
+            crossed_y += 1
+        if to_x <= to_y:
+            at += step_x
+            crossed_x += 1
+
+
+@kernel
+def _measure(
+    bordered: np.ndarray,
+    places: np.ndarray,
+    pixels: np.ndarray,
+    path: np.ndarray,
+    lengths: np.ndarray,
+    plane: np.ndarray,
+) -> None:
+    """Write the length of one ray of each pixel, which is at ``places`` with the border and at ``pixels`` without."""
+    for index in range(len(places)):
+        place = places[index]
+        label = bordered[place]
+        number = 1
+        while bordered[place + path[number]] == label:
+            number += 1
+        plane[pixels[index]] = lengths[number - 1]
+
+
+@kernel
+def _measure_straight(
+    bordered: np.ndarray,
+    places: np.ndarray,
+    pixels: np.ndarray,
+    step: int,
+    lengths: np.ndarray,
+    counts: np.ndarray,
+    plane: np.ndarray,
+) -> None:
+    """Do what `_measure` does for a ray that repeats one step: it is that of the next pixel and one more.
+
+    Args:
+        counts: (size of ``bordered``,) int32, overwritten: how many pixels the ray of each pixel passes.
+    """
+    for turn in range(len(places)):
+        index = len(places) - 1 - turn if step > 0 else turn
+        place = places[index]
+        goes_on = bordered[place + step] == bordered[place]
+        counts[place] = counts[place + step] + 1 if goes_on else 1
+        plane[pixels[index]] = lengths[counts[place] - 1]
 
 
 @kernel

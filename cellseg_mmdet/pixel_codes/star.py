@@ -84,11 +84,11 @@ class StarCode(PixelCode):
 
     def encode_labels(self, label_map: np.ndarray) -> Targets:
         """Return 1 in cells, object probabilities, and distances in pixels."""
-        maps = np.empty((2 + self.num_rays, *label_map.shape), dtype=np.float32)
+        maps = np.zeros((2 + self.num_rays, *label_map.shape), dtype=np.float32)
         weights = np.ones((3, *label_map.shape), dtype=np.float32)
         maps[0] = label_map > 0
         maps[1] = weights[2] = edge_distances(label_map)
-        maps[2:] = ray_lengths(label_map, self.num_rays)
+        ray_lengths(label_map, self.num_rays, out=maps[2:])
         return Targets(maps, weights)
 
     def foreground(self, maps: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ def test_every_format_at_once_has_the_same_numbers(capsys: pytest.CaptureFixture
     features = features_of("out/geojson/a.geojson")
     numbers = [feature["properties"]["measurements"]["Cell id"] for feature in features]
     assert numbers == [1, 2, 3, 5]
-    assert [roi.properties["cell_id"] for roi in roiread("out/rois/a_RoiSet.zip")] == numbers
+    assert [roi.properties["cell_id"] for roi in roiread("out/rois/a.zip")] == numbers
     labels = tifffile.imread("out/labels/a.tif")
     assert np.unique(labels[labels > 0]).tolist() == numbers
     np.testing.assert_array_equal(labels, painted())

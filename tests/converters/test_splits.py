@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellseg_mmdet.converters.splits import assign_folds
+from cellseg_mmdet.converters.splits import assign_folds, describe_folds
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.structures import ImageRecord
@@ -54,3 +54,16 @@ def test_impossible_splits(num_folds: int, message: str) -> None:
     records = [image(group="a"), image(group="a"), image(group="b"), image(group="b")]
     with pytest.raises(UsageError, match=message):
         assign_folds(records, num_folds)
+
+
+def test_folds_without_groups_are_not_told() -> None:
+    records = [image("astro")] * 4
+    assert describe_folds(records, assign_folds(records, 2)) == []
+
+
+def test_an_image_without_a_group_counts_as_one() -> None:
+    records = [image("astro", "a"), image("cort", "a"), image("cort"), image("cort")]
+    groups, first, second = describe_folds(records, np.array([0, 0, 1, 1]))
+    assert groups == "3 groups of 1 to 2 images"
+    assert first == "fold 0: 2 images of 1 groups, 1 astro, 1 cort; 0 cells"
+    assert second == "fold 1: 2 images of 2 groups, 2 cort; 0 cells"

@@ -33,7 +33,7 @@ def pixels_of(roi: ImagejRoi, height: int, width: int) -> np.ndarray:
 def test_regions_are_the_masks(tmp_path: Path) -> None:
     written = write("imagej", tmp_path, prediction())
     assert written.files == {tmp_path / "rois": "1 ROI set"}
-    rois = rois_of(tmp_path / "rois/a_RoiSet.zip")
+    rois = rois_of(tmp_path / "rois/a.zip")
     assert [roi.name for roi in rois] == [
         "0001 nucleus",
         "0002 a <b> & c/d",
@@ -49,7 +49,7 @@ def test_regions_are_the_masks(tmp_path: Path) -> None:
 
 def test_one_ring_is_traced_and_more_are_composite(tmp_path: Path) -> None:
     write("imagej", tmp_path, prediction())
-    square, ring, pieces, _ = rois_of(tmp_path / "rois/a_RoiSet.zip")
+    square, ring, pieces, _ = rois_of(tmp_path / "rois/a.zip")
     assert square.roitype == ROI_TYPE.TRACED and not square.composite
     assert square.integer_coordinates is not None and square.subpixel_coordinates is None
     for roi in (ring, pieces):
@@ -63,7 +63,7 @@ def test_one_ring_is_traced_and_more_are_composite(tmp_path: Path) -> None:
 
 def test_entries_have_names_that_files_may_have(tmp_path: Path) -> None:
     write("imagej", tmp_path, prediction())
-    with zipfile.ZipFile(tmp_path / "rois/a_RoiSet.zip") as archive:
+    with zipfile.ZipFile(tmp_path / "rois/a.zip") as archive:
         assert archive.namelist() == [
             "0001 nucleus.roi",
             "0002 a _b_ _ c_d.roi",
@@ -74,7 +74,7 @@ def test_entries_have_names_that_files_may_have(tmp_path: Path) -> None:
 
 def test_colours_and_scores_are_kept(tmp_path: Path) -> None:
     write("imagej", tmp_path, prediction())
-    first, second, third, _ = rois_of(tmp_path / "rois/a_RoiSet.zip")
+    first, second, third, _ = rois_of(tmp_path / "rois/a.zip")
     assert first.stroke_color == third.stroke_color != second.stroke_color
     assert first.properties == {"cell_id": 1, "score": 0.75}
 
@@ -93,7 +93,7 @@ def test_cells_of_a_plane_are_on_it(
     tmp_path: Path, plane: str | None, expected: tuple[int, ...]
 ) -> None:
     write("imagej", tmp_path, prediction(), plane=plane)
-    for roi in rois_of(tmp_path / "rois/a_RoiSet.zip"):
+    for roi in rois_of(tmp_path / "rois/a.zip"):
         assert (roi.position, roi.c_position, roi.z_position, roi.t_position) == expected
 
 
@@ -103,7 +103,7 @@ def test_coordinates_of_slides(tmp_path: Path, x: int) -> None:
     masks = Runs.from_pixels(pixels, np.zeros(4, int), 1, 10, x + 9)
     found = ImagePrediction("a", 1, 10, x + 9, masks.boxes, np.ones(1), np.zeros(1, int), masks)
     write("imagej", tmp_path, found)
-    (roi,) = rois_of(tmp_path / "rois/a_RoiSet.zip")
+    (roi,) = rois_of(tmp_path / "rois/a.zip")
     corners = [[x, 4], [x, 1], [x + 1, 1], [x + 1, 3], [x + 2, 3], [x + 2, 4]]
     assert np.asarray(roi.coordinates()).tolist() == corners
 
@@ -111,7 +111,7 @@ def test_coordinates_of_slides(tmp_path: Path, x: int) -> None:
 def test_a_second_run_writes_the_same_bytes_and_none_is_an_empty_archive(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         write("imagej", tmp_path / folder, prediction())
-    first, second = (tmp_path / folder / "rois/a_RoiSet.zip" for folder in ("one", "two"))
+    first, second = (tmp_path / folder / "rois/a.zip" for folder in ("one", "two"))
     assert first.read_bytes() == second.read_bytes()
     write("imagej", tmp_path, prediction().select(np.zeros(0, int)))
-    assert roiread(tmp_path / "rois/a_RoiSet.zip") == []
+    assert roiread(tmp_path / "rois/a.zip") == []

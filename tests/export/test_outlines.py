@@ -14,7 +14,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 def test_text_has_a_line_a_cell_as_cellpose_writes_it(tmp_path: Path) -> None:
     written = write("outlines", tmp_path, prediction())
     assert written.files == {tmp_path / "outlines": "2 files"}
-    lines = (tmp_path / "outlines/a_outlines.txt").read_text().splitlines()
+    lines = (tmp_path / "outlines/a.txt").read_text().splitlines()
     assert lines[0] == "1,5,1,1,5,1,5,5"
     # As Cellpose's script for ImageJ reads it.
     rings = [np.array(list(map(int, line.rstrip().split(",")))).reshape(-1, 2) for line in lines]
@@ -42,5 +42,5 @@ def test_svg_has_a_path_a_cell(tmp_path: Path) -> None:
 
 def test_no_cells_at_all(tmp_path: Path) -> None:
     write("outlines", tmp_path, prediction().select(np.array([3])))
-    assert (tmp_path / "outlines/a_outlines.txt").read_text() == ""
+    assert (tmp_path / "outlines/a.txt").read_text() == ""
     assert not ET.parse(tmp_path / "outlines/a.svg").getroot().findall(f"{SVG}path")

@@ -82,7 +82,7 @@ def test_geojson_is_the_masks(found, out: Path) -> None:
 
 def test_regions_of_imagej_are_the_masks(found, out: Path) -> None:
     for one in predictions(found):
-        rois = roiread(out / f"rois/{one.image_id}_RoiSet.zip")
+        rois = roiread(out / f"rois/{one.image_id}.zip")
         assert [roi.properties["cell_id"] for roi in rois] == one.cell_ids.tolist()
         for roi, mask in zip(rois, dense(one.masks), strict=True):
             inside = np.zeros(mask.shape, np.uint8)
@@ -129,5 +129,5 @@ def test_overlays_are_pictures_of_their_size(found, out: Path) -> None:
 
 def test_outlines_have_a_line_a_cell(found, out: Path) -> None:
     for one in predictions(found):
-        lines = (out / f"outlines/{one.image_id}_outlines.txt").read_text().splitlines()
+        lines = (out / f"outlines/{one.image_id}.txt").read_text().splitlines()
         assert len(lines) == len(one)

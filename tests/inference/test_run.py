@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +18,7 @@ from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 
 from cellseg_mmdet.errors import CheckpointError, ConfigError, UsageError
+from cellseg_mmdet.export import WRITERS
 from cellseg_mmdet.images import ImageError
 from cellseg_mmdet.images.scale import ScaleChoice
 from cellseg_mmdet.inference import EXECUTORS, Executor, infer_images, plan
@@ -442,3 +444,29 @@ def test_image_writers_with_other_options_write_anew(folder: Path, tmp_path: Pat
     assert geojson() == plain
     assert said[0] == "4 GeoJSON files" and "IoU with the masks of" in said[1] == said[2]
     assert "IoU" not in said[3]
+
+
+def test_every_writer_has_the_same_numbers_and_bytes_in_every_run(
+    folder: Path, tmp_path: Path
+) -> None:
+    tasks = plan([folder])
+    for out in ("one", "two"):
+        summary = infer_images(BrightPatches(), tasks, tmp_path / out, write=WRITERS.names())
+        assert summary.num_images == 4
+    assert results_of(tmp_path / "one") == results_of(tmp_path / "two")
+    rows = json.loads((tmp_path / "one/predictions.json").read_text())
+    for number, task in enumerate(tasks, start=1):
+        name = task.key.name
+        ids = [row["cell_id"] for row in rows if row["image_id"] == number]
+        content = json.loads((tmp_path / f"one/geojson/{name}.geojson").read_text("utf-8"))
+        found = [one["properties"]["measurements"]["Cell id"] for one in content["features"]]
+        assert found == ids
+        with np.load(tmp_path / f"one/npz/{name}.npz") as archive:
+            assert archive["cell_ids"].tolist() == ids
+    # What was written but not noted yet when a run was killed is its own.
+    shutil.rmtree(tmp_path / "two/.cellseg-run")
+    infer_images(BrightPatches(), tasks, tmp_path / "two", write=WRITERS.names())
+    assert results_of(tmp_path / "one") == results_of(tmp_path / "two")
+    # Folders among the results go as well when a run starts anew.
+    infer_images(BrightPatches(), tasks, tmp_path / "one", write=["dump"], resume=False)
+    assert set(results_of(tmp_path / "one")) == {"predictions.pkl"}

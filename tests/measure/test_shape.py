@@ -39,7 +39,7 @@ def by_skimage(bitmap: np.ndarray, spacing_yx: tuple[float, float] = (1.0, 1.0))
     return region
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(bitmaps())
 def test_as_scikit_image_has_it(bitmap: np.ndarray) -> None:
     found = shape(bitmap)
@@ -72,7 +72,7 @@ def test_in_pixels_of_a_size_as_scikit_image_has_it(
     assert [found["centroid_y"], found["centroid_x"]] == pytest.approx(region.centroid)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(bitmaps(), SPACINGS)
 def test_feret_diameters_are_those_of_the_hull_of_all_corners(
     bitmap: np.ndarray, spacing_yx: tuple[float, float]

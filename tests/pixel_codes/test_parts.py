@@ -104,6 +104,49 @@ def test_rays_end_where_a_fine_walk_along_them_leaves_the_cell() -> None:
             assert lengths[ray, y, x] == pytest.approx(walk[np.argmin(inside)], abs=0.03)
 
 
+def walked(label_map: np.ndarray, num_rays: int) -> np.ndarray:
+    """Return the lengths of rays, pixel by pixel and from side to side."""
+    lengths = np.zeros((num_rays, *label_map.shape), np.float32)
+    for ray, (along_y, along_x) in enumerate(ray_directions(num_rays)):
+        with np.errstate(divide="ignore"):
+            per_y, per_x = 1.0 / np.abs(along_y), 1.0 / np.abs(along_x)
+        for y, x in np.argwhere(label_map):
+            at, crossed, length = np.array([y, x]), np.zeros(2), 0.0
+            while (at >= 0).all() and (at < label_map.shape).all():
+                if label_map[tuple(at)] != label_map[y, x]:
+                    break
+                to_y, to_x = (crossed[0] + 0.5) * per_y, (crossed[1] + 0.5) * per_x
+                length = min(to_y, to_x)
+                moves = np.array([to_y <= to_x, to_x <= to_y])
+                at = at + moves * np.sign([along_y, along_x]).astype(int)
+                crossed = crossed + moves
+            lengths[ray, y, x] = length
+    return lengths
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.sampled_from([4, 8, 16]), st.data()
+)
+def test_rays_are_bit_for_bit_those_of_a_walk_from_side_to_side(
+    height: int, width: int, ids: int, num_rays: int, data: st.DataObject
+) -> None:
+    flat = data.draw(
+        st.lists(st.integers(0, ids), min_size=height * width, max_size=height * width)
+    )
+    label_map = np.array(flat, dtype=np.int32).reshape(height, width)
+    expected = walked(label_map, num_rays)
+    assert np.array_equal(ray_lengths(label_map, num_rays), expected)
+    out = np.zeros_like(expected)
+    assert ray_lengths(label_map, num_rays, out=out) is out
+    assert np.array_equal(out, expected)
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0), (3, 3)])
+def test_rays_of_no_cell(shape: tuple[int, int]) -> None:
+    assert not ray_lengths(np.zeros(shape, np.int32), 8).any()
+
+
 def test_heat_points_at_the_middle_of_a_disk() -> None:
     label_map = disk(61, 61, 30, 30, 25).astype(np.int32)
     flows = heat_flows(label_map)

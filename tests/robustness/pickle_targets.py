@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import pickle
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cellseg_mmdet.postprocess import build_pipeline
 from cellseg_mmdet.safe_pickle import load_pickle
 from cellseg_mmdet.structures.prediction_dump import load_predictions
 from tests.robustness.fuzzing import mutated, target
@@ -88,7 +90,7 @@ def pickle_programs(rng: np.random.Generator, folder: Path) -> None:
 def dumps(rng: np.random.Generator, folder: Path) -> None:
     """Damaged dumps of predictions."""
     path = folder / "dump.pkl"
-    rle = {"size": [4, 6], "counts": b"06B"}
+    rle = {"size": [4, 6], "counts": [0, 6, 18]}
     instances = {
         "bboxes": torch.zeros(1, 4),
         "scores": torch.ones(1),
@@ -98,8 +100,82 @@ def dumps(rng: np.random.Generator, folder: Path) -> None:
     entry = {"img_path": "a.png", "ori_shape": (4, 6), "img_id": 1, "pred_instances": instances}
     path.write_bytes(mutated(rng, pickle.dumps([entry], int(rng.integers(2, 6)))))
     load_pickle(path)
-    if rng.random() < 0.0:  # the fields of a dump are not checked one by one yet
-        load_predictions(path)
+    load_predictions(path)
+
+
+@target
+def dump_fields(rng: np.random.Generator, folder: Path) -> None:
+    """Dumps of predictions with any value in any field; what is accepted goes through post-processing."""
+    masks = [
+        {"size": [6, 8], "counts": np.array([8, 4, 36])},
+        {"size": [6, 8], "counts": b"=33000a0"},
+    ]
+    if rng.random() < 0.3:
+        masks = torch.zeros(2, 6, 8, dtype=torch.bool)
+        masks[:, 1:4, 2:5] = True
+    instances: dict[str, Any] = {
+        "bboxes": torch.tensor([[1.0, 1, 4, 4], [0, 0, 8, 6]]),
+        "scores": torch.tensor([0.9, 0.5]),
+        "labels": torch.tensor([0, 1]),
+        "masks": masks,
+    }
+    if rng.random() < 0.3:
+        instances |= {
+            "maskness": np.array([0.9, 0.8]),
+            "soft_masks": np.zeros((2, 28, 28), np.uint8),
+        }
+    entry = {"img_path": "a.png", "ori_shape": (6, 8), "img_id": 1, "pred_instances": instances}
+    entries = [entry, dict(entry, img_path="b.png")]
+    for _ in range(int(rng.integers(1, 3))):
+        change_field(rng, entries if rng.random() < 0.1 else entries[0])
+    path = folder / "dump.pkl"
+    path.write_bytes(pickle.dumps(entries))
+    for found in load_predictions(path):
+        final = STEPS(found)
+        final.masks.to_coco()
+        final.masks.to_strings(order="row")
+
+
+def change_field(rng: np.random.Generator, content: Any) -> None:
+    """Put any value in any place of lists, dicts and arrays."""
+    if isinstance(content, torch.Tensor | np.ndarray):
+        if content.ndim and content.size if isinstance(content, np.ndarray) else content.numel():
+            place = tuple(int(rng.integers(side)) for side in content.shape)
+            with contextlib.suppress(OverflowError, ValueError, RuntimeError, TypeError):
+                content[place] = NUMBERS[rng.integers(len(NUMBERS))]
+        return
+    if not isinstance(content, dict | list) or not content:
+        return
+    keys = list(content) if isinstance(content, dict) else list(range(len(content)))
+    key = keys[rng.integers(len(keys))]
+    inner = content[key]
+    if isinstance(inner, dict | list | torch.Tensor | np.ndarray) and rng.random() < 0.6:
+        change_field(rng, inner)
+    elif isinstance(content, dict) and rng.random() < 0.1:
+        del content[key]
+    else:
+        content[key] = VALUES[rng.integers(len(VALUES))]
+
+
+NUMBERS = (-1, 0, 1, 2**31, 2**62, -(2**62), 1e30, -1e300, float("nan"), float("inf"), 0.5)
+VALUES: list[Any] = [
+    *NUMBERS, None, "", "a", "../b.png", "\0", b"a", True, [], {}, (), [[1, 2], [3]], (6,), (6, 8, 3), (8, 6),
+    (0, 0), (2**31, 2**31), (-6, 8), (6.0, 8.0), ("6", "8"), np.zeros(0), np.zeros(3), np.zeros((2, 4, 1)),
+    torch.zeros(2), torch.zeros(0, 4), torch.zeros(2, dtype=torch.bfloat16), torch.zeros(2, dtype=torch.bool),
+    np.zeros(2, np.complex64), np.array(["a", "b"]), np.float32(0.5), np.zeros((2, 6, 8), bool),
+    torch.zeros(2, 8, 6, dtype=torch.bool), torch.zeros(3, 6, 8), [{"size": [6, 8], "counts": b"\xff"}],
+    [{"size": [6, 8], "counts": [1, -1, 48]}] * 2, [{"size": [2**31, 2**31], "counts": [2**62]}] * 2, [None, None],
+    [[[1, 1, 5, 1, 5, 5]]] * 2, [{"size": "a", "counts": 3}] * 2, [{}] * 2, range(2), {1: 2},
+]  # fmt: skip
+STEPS = build_pipeline(
+    [
+        {"type": "ScoreThreshold", "score_thr": 0.1},
+        {"type": "MaskNMS", "overlap_thr": 0.9},
+        {"type": "RemoveOverlaps"},
+        {"type": "MinArea", "min_area_px": 1},
+    ],
+    classes=("a", "b"),
+)
 
 
 def _instructions(rng: np.random.Generator) -> list[bytes]:

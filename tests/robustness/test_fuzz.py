@@ -16,6 +16,8 @@ FOUND = [
     ("npz_headers", 215),
     ("csv_lines", 113),
     ("csv_lines", 139),
+    ("dump_fields", 934),
+    ("tiff_fields", 33),
 ]
 
 

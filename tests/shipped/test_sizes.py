@@ -12,7 +12,7 @@ from cellseg_mmdet.inference.size_estimate import RULES
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.structures import ImageRecord
 from tests.inference.test_size_estimate import TRAINED_PX, OfOneSize, discs
-from tools.models.sizes import _kept, _restored, looked_at, ruled, spread, table
+from tools.models.sizes import ZOOMS, _kept, _restored, looked_at, ruled, spread, table
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +33,18 @@ def test_a_rule_costs_what_it_looks_at(images) -> None:
     small, usual, large = images
     assert ruled(usual, TRAINED_PX, RULES) == (usual.looks[1.0][2], 1.0)
     score, cost = ruled(large, TRAINED_PX, RULES)
-    assert score > large.looks[1.0][2] and 1 < cost < 2
+    assert score > large.looks[1.0][2] and 4 < cost < 6  # it was enlarged first
     assert ruled(small, TRAINED_PX, RULES)[1] > 4
+    # Twice as large, the one with small cells is one of the trained size.
+    assert ruled(small, TRAINED_PX, RULES, 2.0) == (small.looks[2.0][2], 1.0)
 
 
 def test_the_table_knows_how_good_it_could_be(images) -> None:
-    rows = {name: row for name, *row in table(images, TRAINED_PX)}
-    best = rows["the best scale, which nobody knows"][0]
-    assert rows["as they are"][0] < rows["in use"][0] <= best
-    assert max(row[0] for row in rows.values()) == best
+    rows = table(images, TRAINED_PX)
+    best = rows["the best scale, which nobody knows"][0][0]
+    assert rows["as they are"][0][0] < rows["in use"][0][0] <= best
+    assert max(row[0][0] for row in rows.values()) == best
+    assert {len(row) for row in rows.values()} == {len(ZOOMS)}
 
 
 def test_looks_are_kept_in_a_file(images) -> None:

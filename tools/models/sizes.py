@@ -31,6 +31,9 @@ from cellseg_mmdet.progress import progress_bar
 from cellseg_mmdet.structures import ImageRecord
 from cellseg_mmdet.terminal import run_tool
 
+# Images are also compared as if they were smaller or larger: a look at one of half the size is one at half the
+# scale.
+ZOOMS = (1.0, 1 / 3, 0.5, 2.0, 3.0)
 FACTORS = tuple(2.0 ** (step / 2) for step in range(-6, 5))
 _MAX_PIXELS = 1_500_000  # of a look
 
@@ -83,10 +86,12 @@ def _run(args: argparse.Namespace) -> None:
             temporary.write_text(json.dumps([_kept(one) for one in looked]), encoding="utf-8")
     images = [_restored(entry) for entry in load_json(args.looks)]
     print(
-        f"{len(images)} images, {args.name}, competition mAP; cost: pixels seen over those of the images"
+        f"{len(images)} images, {args.name}: competition mAP (pixels seen over those of the image)"
     )
-    for name, mean, small, large, cost in table(images, trained_px):
-        print(f"{name:<44}  {mean:.3f}  small {small:.3f}  large {large:.3f}  cost {cost:.2f}")
+    print(" " * 36 + "".join(f"{f'size x {zoom:.2f}':>16}" for zoom in ZOOMS))
+    for name, results in table(images, trained_px).items():
+        cells = (f"{score:.3f} ({cost:.2f})" for score, cost in results)
+        print(f"{name:<36}" + "".join(f"{cell:>16}" for cell in cells))
 
 
 def spread(records: Sequence[ImageRecord], number: int) -> list[ImageRecord]:
@@ -117,54 +122,63 @@ def looked_at(
         yield Looked(record.file_name, (record.height, record.width), _median_px(record), looks)
 
 
-def table(
-    images: Sequence[Looked], trained_px: float
-) -> Iterator[tuple[str, float, float, float, float]]:
-    """Yield rules by name: the score of all images, of the third with the smallest and the largest cells, the cost."""
-    third = len(images) // 3 or 1
-    ways: dict[str, list[tuple[float, float]]] = {
-        "as they are": [(one.looks[1.0][2], 1.0) for one in images],
-        "the true diameter": [
-            (one.looks[(factor := one.nearest(trained_px / one.true_px))][2], factor**2)
-            for one in images
-        ],
-        "the best scale, which nobody knows": [
-            (max(look[2] for look in one.looks.values()), 1.0) for one in images
-        ],
-    }
-    for name, rules in variants():
-        ways[name] = [ruled(one, trained_px, rules) for one in images]
-    for name, results in ways.items():
-        scores, costs = np.array(results).T
-        yield name, scores.mean(), scores[:third].mean(), scores[-third:].mean(), costs.mean()
+def table(images: Sequence[Looked], trained_px: float) -> dict[str, list[tuple[float, float]]]:
+    """Return rules by name: score and cost at each of `ZOOMS`, both nan where no image was looked at so closely."""
+    rows: dict[str, list[tuple[float, float]]] = {}
+    for zoom in ZOOMS:
+        fit = [one for one in images if max(one.looks) >= 0.8 * zoom]
+        ways = {
+            "as they are": [(one.looks[one.nearest(zoom)][2], 1.0) for one in fit],
+            "the true diameter": [_at(one, trained_px / one.true_px, zoom) for one in fit],
+            "the best scale, which nobody knows": [
+                (max(look[2] for look in one.looks.values()), 1.0) for one in fit
+            ],
+        }
+        for name, rules in variants():
+            ways[name] = [ruled(one, trained_px, rules, zoom) for one in fit]
+        for name, results in ways.items():
+            means = np.mean(results or [(np.nan, np.nan)], axis=0)
+            rows.setdefault(name, []).append((float(means[0]), float(means[1])))
+    return rows
 
 
 def variants() -> Iterator[tuple[str, SizeRules]]:
     """Yield rules by name; those that are in use come first."""
     yield "in use", RULES
-    for near, sure, coarse in itertools.product(
-        ((0.5, 2.0), (0.6, 1.6), (0.75, 1.33)),
-        (0.0, 0.7, 0.8, 0.9),
-        ((), (0.5, 2.0), (0.5, 0.25, 2.0)),
-    ):
-        yield (
-            f"near {near} sure {sure} coarse {coarse}",
-            replace(RULES, near=near, sure=sure, coarse=coarse),
-        )
+    for coarse in ((), (0.5, 0.25), (0.5, 0.25, 2.0)):
+        yield f"coarse {coarse}", replace(RULES, coarse=coarse)
+    for near in itertools.product((0.5, 0.6, 0.75), (1.6, 2.0, 2.5)):
+        yield f"near {near}", replace(RULES, near=near)
+    for min_cells in (2, 8, 15):
+        yield f"from {min_cells} cells on", replace(RULES, min_cells=min_cells)
+    for refinements in (1, 3):
+        yield f"{refinements} refinements", replace(RULES, refinements=refinements)
 
 
-def ruled(image: Looked, trained_px: float, rules: SizeRules) -> tuple[float, float]:
-    """Return the score of an image by a rule, and the pixels seen over those of the image."""
+def _at(image: Looked, factor: float, zoom: float) -> tuple[float, float]:
+    nearest = image.nearest(factor)
+    return image.looks[nearest][2], (nearest / zoom) ** 2
+
+
+def ruled(
+    image: Looked, trained_px: float, rules: SizeRules, zoom: float = 1.0
+) -> tuple[float, float]:
+    """Return the score of an image by a rule, and the pixels seen over those of the image.
+
+    Args:
+        zoom: as if the image were larger by this factor.
+    """
     cost = 0.0
 
     def look(factor: float) -> Look[float]:
         nonlocal cost
-        nearest = image.nearest(factor)
-        diameters, scores, score = image.looks[nearest]
-        cost += nearest**2
-        return Look(nearest, np.array(diameters), np.array(scores), score)
+        nearest = image.nearest(factor * zoom)
+        diameters, _, score = image.looks[nearest]
+        cost += (nearest / zoom) ** 2
+        return Look(nearest / zoom, np.array(diameters) * zoom, score)
 
-    estimate = estimate_size(look, trained_px, image.size_hw, rules)
+    height, width = (round(side * zoom) for side in image.size_hw)
+    estimate = estimate_size(look, trained_px, (height, width), rules)
     return estimate.look.found, cost
 
 

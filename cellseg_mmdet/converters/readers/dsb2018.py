@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -24,6 +24,7 @@ from cellseg_mmdet.converters.modality import modality_of
 from cellseg_mmdet.converters.pipeline import Converted, Row, convert_images, finish_image
 from cellseg_mmdet.converters.reader import READERS, shared_options
 from cellseg_mmdet.converters.rejects import OnError, Rejected
+from cellseg_mmdet.converters.source_groups import group_records
 from cellseg_mmdet.errors import CellsegError, DataError
 from cellseg_mmdet.images import Image, is_image, read_image
 from cellseg_mmdet.masks import Runs
@@ -31,6 +32,7 @@ from cellseg_mmdet.masks.parsing import parse_strings
 from cellseg_mmdet.structures import ImageRecord
 
 CATEGORY = "nucleus"
+GroupBy = Literal["image", "source"]
 
 
 @dataclass
@@ -56,6 +58,7 @@ def read_dsb2018(
     root: str | os.PathLike[str],
     *,
     solution: str | os.PathLike[str] | None = None,
+    group_by: GroupBy = "image",
     cleaning: Cleaning | None = None,
     on_error: OnError = "stop",
     workers: int | None = None,
@@ -69,6 +72,8 @@ def read_dsb2018(
         solution: csv with ``ImageId``, ``EncodedPixels`` (column-major) and, where it has them, ``Height``, ``Width``
             and ``Usage``, to be read instead of the masks. Kaggle does not score images whose usage is 'Ignored', and
             there are no true masks of them: they are left out. An image whose only string is empty has no nuclei.
+        group_by: 'source' gives every image the ``group`` of its source, so that folds have pieces of one field and
+            fields of one plate on one side (see `source_groups`); with 'image' each stands alone.
         cleaning: cleaning steps.
         on_error: 'stop' or 'skip', as in `convert_images`.
         workers: processes; by default one per core.
@@ -97,7 +102,18 @@ def read_dsb2018(
     tasks = [image for image_id, image in images.items() if image_id not in ignored]
     if not tasks:
         raise DataError(f"{solution}: the Usage of all images in {root} is 'Ignored'")
-    return convert_images(convert, tasks, rejected=rejected, on_error=on_error, workers=workers)
+    converted = convert_images(
+        convert, tasks, rejected=rejected, on_error=on_error, workers=workers
+    )
+    if group_by == "source":
+        paths = {_inner(path): path for image in images.values() for path in image.images}
+        converted.records = group_records(
+            converted.records,
+            [paths[record.file_name] for record in converted.records],
+            partial(_read_picture, str(root)),
+            workers=workers,
+        )
+    return converted
 
 
 def unpack_images(
@@ -199,7 +215,11 @@ def _read_image(root: str, image: _Image) -> tuple[str, Image]:
             f"expected one image called {image.image_id} in its folder images, found {image.images}"
         )
     [name] = image.images
-    return _inner(name), read_image(read_file(root, name), name=name)
+    return _inner(name), _read_picture(root, name)
+
+
+def _read_picture(root: str, name: str) -> Image:
+    return read_image(read_file(root, name), name=name)
 
 
 def _read_masks(root: str, image: _Image, height: int, width: int) -> _Found:
@@ -282,9 +302,19 @@ class Dsb2018Reader:
             "(default: beside it, under its name without .zip)",
         )
 
+        parser.add_argument(
+            "--group-by",
+            choices=get_args(GroupBy),
+            default="image",
+            help="source: no fold has pieces of one field, or fields that look like one plate, on both sides "
+            "(default: %(default)s)",
+        )
+
     def read(self, args: Namespace) -> Converted:
         root = Path(args.root)
-        converted = read_dsb2018(root, solution=args.solution, **shared_options(args))
+        converted = read_dsb2018(
+            root, solution=args.solution, group_by=args.group_by, **shared_options(args)
+        )
         converted.source = args.solution or args.root
         if root.is_file():
             images_dir = Path(args.images_dir or root.with_suffix(""))

@@ -83,7 +83,7 @@ def _sample(masks: Tensor, boxes: Tensor, corners: Tensor, width: int, height: i
     grid = x.new_empty(len(masks), width, height, 2)
     grid[..., 0] = x[:, :, None]
     grid[..., 1] = y[:, None, :]
-    return F.grid_sample(masks[:, None].float(), grid, align_corners=False)[:, 0]
+    return F.grid_sample(masks[:, None].to(grid), grid, align_corners=False)[:, 0]
 
 
 def _mask_coordinates(first: Tensor, length: int, low: Tensor, high: Tensor) -> Tensor:

@@ -364,3 +364,38 @@ def test_roots_that_cannot_be_read(tmp_path: Path, name: str, message: str) -> N
     assert result.stderr.startswith("error:")
     assert message in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_folds_by_source_cut_no_field(tmp_path: Path, archived: bool) -> None:
+    """Four fields, each cut in two pieces of 40 x 80: a and b, c and d, ..."""
+    root = tmp_path / "stage1_train"
+    rng = np.random.default_rng(0)
+    mask = np.zeros((40, 80), np.uint8)
+    mask[5:9, 5:9] = 255
+    for pair in ("ab", "cd", "ef", "gh"):
+        field = cv2.GaussianBlur(rng.uniform(0, 255, (80, 80)), (0, 0), 6)
+        field = np.clip((field - 127) * 16 + 60, 0, 255).astype(np.uint8)
+        for name, piece in zip(pair, (field[:40], field[40:]), strict=True):
+            write(root / name / "images" / f"{name}.png", piece)
+            write(root / name / "masks" / "0.png", mask)
+    if archived:
+        with zipfile.ZipFile(tmp_path / "packed.zip", "w") as file:
+            for path in sorted(root.rglob("*.png")):
+                file.write(path, path.relative_to(tmp_path).as_posix())
+        root = tmp_path / "packed.zip"
+    records = read_dsb2018(root, group_by="source").records
+    groups = [record.group for record in records]
+    assert groups[::2] == groups[1::2]
+    assert all(record.group is None for record in read_dsb2018(root).records)
+
+
+def test_the_folds_of_groups_are_told(root: Path, tmp_path: Path) -> None:
+    result = run_tool(
+        *("--root", root, "--out-dir", tmp_path / "out", "--folds", 2, "--group-by", "source")
+    )
+    assert result.returncode == 0, result.stderr
+    assert "2 groups of 1 to 1 images" in result.stdout
+    assert "fold 0: 1 images of 1 groups, 1 " in result.stdout
+    groups = [record.group for record in read_annotations(tmp_path / "out/all.json")]
+    assert groups == [f"{HEIGHT}x{WIDTH} fluorescence 1", f"{HEIGHT}x{WIDTH} stained 1"]

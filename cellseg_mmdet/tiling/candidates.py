@@ -1,0 +1,94 @@
+"""`Candidates`: the best places of a dense head's maps, gathered tile by tile.
+
+mmdet takes the ``nms_pre`` best of each level of the whole picture. Each tile hands in those that it owns; what cannot
+be among the best any more is dropped at once. What is left goes through mmdet's own function, which sorts, decodes and
+suppresses: equal scores in the order of their place (row by row, and anchor by anchor), as in the whole picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from cellseg_mmdet.tiling.cover import Rect
+
+
+class Candidates:
+    """Candidates of one level.
+
+    Args:
+        size_hw: rows and columns of the level's map in the whole picture.
+        num_anchors: at each point of the map.
+        limit: how many are taken for the next step, mmdet's ``nms_pre``; 0 or less takes all.
+
+    Example:
+        >>> best = Candidates((1, 4), num_anchors=1, limit=1)
+        >>> best.add(Rect(0, 0, 1, 2), torch.tensor([[0.5], [0.9]]), [torch.tensor([[1.0], [2.0]])])
+        >>> best.add(Rect(0, 2, 1, 4), torch.tensor([[0.9], [0.1]]), [torch.tensor([[3.0], [4.0]])])
+        >>> best.places(), best.values[0]
+        (tensor([1, 2]), tensor([[2.],
+                [3.]]))
+    """
+
+    def __init__(self, size_hw: tuple[int, int], *, num_anchors: int, limit: int) -> None:
+        self.size_hw = size_hw
+        self._num_anchors = num_anchors
+        # One more than are taken: mmdet sorts only where there are more than it takes.
+        self._limit = limit + 1 if limit > 0 else 0
+        self._places = torch.zeros(0, dtype=torch.int64)
+        self._scores = torch.zeros(0)
+        self.values: list[Tensor] = []
+
+    def add(self, own: Rect, scores: Tensor, values: Sequence[Tensor]) -> None:
+        """Add what a tile owns.
+
+        Args:
+            own: rows and columns of the map.
+            scores: (points * anchors, classes), row by row.
+            values: each (points * anchors, K), which the next step needs.
+        """
+        width = self.size_hw[1]
+        rows = torch.arange(own.y0, own.y1, device=scores.device)[:, None, None]
+        columns = torch.arange(own.x0, own.x1, device=scores.device)[None, :, None]
+        anchors = torch.arange(self._num_anchors, device=scores.device)
+        places = (((rows * width) + columns) * self._num_anchors + anchors).reshape(-1)
+        best = scores.max(dim=1).values
+        chosen = self._best(best, places)
+        parts = [best[chosen], places[chosen], *(each[chosen] for each in values)]
+        if self.values:
+            mine = [self._scores, self._places, *self.values]
+            parts = [torch.cat(pair) for pair in zip(mine, parts, strict=True)]
+            chosen = self._best(parts[0], parts[1])
+            parts = [each[chosen] for each in parts]
+        self._scores, self._places, *self.values = parts
+
+    def _best(self, scores: Tensor, places: Tensor) -> Tensor:
+        """Return the indices of the best, by place."""
+        by_place = places.argsort()
+        if self._limit and len(scores) > self._limit:
+            ranked = scores[by_place].sort(descending=True, stable=True).indices
+            by_place = by_place[ranked[: self._limit].sort().values]
+        return by_place
+
+    def places(self) -> Tensor:
+        """Return the index (N,) int64 of each candidate among the anchors of the level, ascending."""
+        return self._places
+
+    def as_map(self, index: int) -> Tensor:
+        """Return a value of all candidates as a map (K, N, 1) of one column, which mmdet's functions take."""
+        return self.values[index].T[..., None]
+
+
+def flat(values: Tensor, length: int) -> Tensor:
+    """Return a map (1, anchors * length, h, w) as (points * anchors, length), as mmdet orders it."""
+    return values[0].permute(1, 2, 0).reshape(-1, length)
+
+
+def subset(instances: InstanceData, chosen: Tensor | slice) -> InstanceData:
+    """Return copies of some instances: mmdet changes boxes in place."""
+    part = instances[chosen]
+    part.bboxes = part.bboxes.clone()
+    return part
