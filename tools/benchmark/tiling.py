@@ -26,6 +26,7 @@ import torch
 from measure import _memory_mb
 from mmcv.transforms import Compose
 from mmdet.registry import MODELS
+from torch.utils.flop_counter import FlopCounterMode
 
 import cellseg_mmdet.models
 from cellseg_mmdet.engine import load_config, prepare_model_cfg
@@ -57,15 +58,22 @@ class Measured:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1024, 2048, 4096, 8192])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[1024, 2048, 4096, 8192])
     parser.add_argument("--tile", type=int, default=1024, help="side of the tiles")
     parser.add_argument("--whole-up-to", type=int, default=4096, help="largest size without tiles")
     args = parser.parse_args()
     detector = model()
     maps = PixelMaps(detector, tile=args.tile)
-    print("| part | looks before, behind | tile | pixels seen, 8,192 a side |\n|---|---|---|---|")
-    for part, tile, cost in zip(maps.parts, maps.tiles, maps.cost((8192, 8192)), strict=True):
-        print(f"| {part.name} | {part.field.before}, {part.field.behind} | {tile} | x {cost:.2f} |")
+    costs, shares = maps.cost((8192, 8192)), shares_of(maps)
+    print("| part | looks before, behind | share of the work | tile | pixels seen, 8,192 a side |")
+    print("|---|---|---|---|---|")
+    for part, share, tile, cost in zip(maps.parts, shares, maps.tiles, costs, strict=True):
+        print(
+            f"| {part.name} | {part.field.before}, {part.field.behind} | {share:.0%} | {tile} | x {cost:.2f} |"
+        )
+    in_one = PixelMaps(detector, tile=args.tile, whole=True).cost((8192, 8192))[0]
+    by_parts = sum(share * cost for share, cost in zip(shares, costs, strict=True))
+    print(f"\nwork: x {by_parts:.2f}; as one network it would be x {in_one:.2f}")
     print(
         "\n| pixels a side | network, whole | network, tiles | ratio | decoding, whole | by region | memory, whole "
         "| tiles | cells | same |\n|---|---|---|---|---|---|---|---|---|---|"
@@ -90,6 +98,16 @@ def row(size: int, whole: Measured | None, tiled: Measured) -> str:
         f"| {whole.decoding_s:.1f} s | {tiled.decoding_s:.1f} s | {whole.peak_mb:.0f} MB | {tiled.peak_mb:.0f} MB "
         f"| {tiled.num_cells:,} | {'yes' if whole.digest == tiled.digest else 'no'} |"
     )
+
+
+def shares_of(maps: PixelMaps) -> list[float]:
+    """Return the share of each part in the multiplications of the network."""
+    results, counts = [torch.zeros(1, 3, 256, 256)], []
+    for part in maps.parts:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            results.append(part.run([results[number] for number in part.inputs]))
+        counts.append(counter.get_total_flops())
+    return [count / sum(counts) for count in counts]
 
 
 def model() -> PixelDetector:
