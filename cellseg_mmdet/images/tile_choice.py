@@ -54,7 +54,7 @@ def add_tile_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("large pictures")
     group.add_argument(
         "--tile",
-        type=lambda text: text if text in ("auto", "off") else int(text),
+        type=_tile,
         default="auto",
         metavar="auto|N|off",
         help="auto: pictures that would not fit the memory are cut into tiles; N: tiles of N pixels; off: none "
@@ -71,3 +71,13 @@ def add_tile_arguments(parser: argparse.ArgumentParser) -> None:
 def tile_choice_from(args: argparse.Namespace) -> TileChoice:
     """Return the choice that the arguments of `add_tile_arguments` make."""
     return TileChoice(args.tile, args.memory)
+
+
+def _tile(text: str) -> int | str:
+    if text in ("auto", "off"):
+        return text
+    if text.isdecimal() and int(text) >= _LEAST_TILE:
+        return int(text)
+    raise argparse.ArgumentTypeError(
+        f"{text}: auto, off, or a side of at least {_LEAST_TILE} pixels"
+    )

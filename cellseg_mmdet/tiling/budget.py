@@ -58,10 +58,11 @@ def _of_the_machine() -> int:
     return 4 << 30
 
 
-def network_bytes_per_px(model: nn.Module, num_channels: int = 3) -> float:
+def network_bytes_per_px(model: nn.Module) -> float:
     """Return the memory by pixel of its input that a detector's backbone and neck take at their most."""
     device = next(model.parameters()).device
-    example = torch.zeros(1, num_channels, 256, 256, device=device)
+    first = (part.in_channels for part in model.modules() if isinstance(part, nn.Conv2d))
+    example = torch.zeros(1, next(first, 3), 256, 256, device=device)
 
     def forward(image: Tensor) -> object:
         return model._forward(image) if hasattr(model, "code") else model.extract_feat(image)
