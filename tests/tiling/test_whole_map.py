@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mmdet.models.layers import ChannelAttention
 from torch import Tensor, nn
 
 from cellseg_mmdet.errors import DataError
@@ -37,18 +36,25 @@ def image_of(height: int, width: int) -> Tensor:
     return torch.rand(1, 2, height, width, generator=generator, dtype=torch.float64) + 3
 
 
+def attention(channels: int) -> nn.Module:
+    # Behind the package, which brings mmcv's operators.
+    from mmdet.models.layers import ChannelAttention
+
+    return ChannelAttention(channels)
+
+
 CHAINS = {
     "no such layer": ([nn.Conv2d(2, 4, 3, padding=1)], 1),
     "group norm": ([nn.Conv2d(2, 4, 3, padding=1), nn.GroupNorm(2, 4)], 2),
     "instance norm": ([nn.Conv2d(2, 4, 3, padding=1), nn.InstanceNorm2d(4, affine=True)], 2),
-    "attention": ([nn.Conv2d(2, 4, 3, padding=1), ChannelAttention(4)], 2),
+    "attention": ([nn.Conv2d(2, 4, 3, padding=1), attention(4)], 2),
     "one behind the other, over two strides": (
         [
             nn.GroupNorm(1, 2),
             nn.Conv2d(2, 4, 3, stride=2, padding=1),
             nn.GroupNorm(2, 4),
             nn.ReLU(),
-            ChannelAttention(4),
+            attention(4),
         ],
         4,
     ),
