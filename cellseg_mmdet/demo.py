@@ -47,7 +47,10 @@ STEPS = {
     "check": "check the submission",
     "score": "score it against the truth, and draw image, truth, prediction and errors",
     "report": "write a page about the run",
+    "ship": "find nuclei in sample images, with a model that ships",
 }
+# Of a checkout; the wheel has no images.
+SAMPLES = Path("docs/samples/nuclei")
 # What the config reads from the environment; the user's own settings are for other data.
 _CONFIG_VARIABLES = ("CELLSEG_DATA", "CELLSEG_FOLD", "CELLSEG_SPLIT")
 _TAIL_LINES = 25
@@ -203,7 +206,8 @@ def run_demo() -> int:
     )
     predictions, submission = WORK_DIR / "predictions.pkl", WORK_DIR / "submission.csv"
     env = usable_devices()
-    run = StepRunner(WORK_DIR / "logs", STEPS)
+    steps = {name: what for name, what in STEPS.items() if name != "ship" or SAMPLES.is_dir()}
+    run = StepRunner(WORK_DIR / "logs", steps)
 
     run.command("generate", "convert", "synthetic", "--out-dir", data, *GENERATE)
     run.command(
@@ -233,6 +237,13 @@ def run_demo() -> int:
         *("report", predictions, "--ann", data / "test.csv", "--config", CONFIG),
         *("--images", data / "test", "--out", WORK_DIR / "report"),
     )
+    if "ship" in steps:
+        run.command(
+            "ship",
+            *("infer", "nuclei", SAMPLES, "--write", "overlay", "geojson", "table"),
+            *("--out-dir", WORK_DIR / "nuclei"),
+            env=env,
+        )
 
     print(f"\n{_places()}\n\n{_times(run.seconds)}\n\n{_score_lines(scores)}")
     if not scores["kaggle_map"] >= MIN_KAGGLE_MAP:
@@ -303,6 +314,10 @@ def _places() -> str:
         "overlays/": "look at these: image, truth, prediction, errors",
         "report/index.html": "open it in a browser: scores, errors, calibration, sizes",
     }
+    if SAMPLES.is_dir():
+        places["nuclei/"] = (
+            "overlays, outlines for QuPath and a table of the nuclei in docs/samples"
+        )
     return "\n".join(
         [f"In {WORK_DIR}/:", *(f"  {place:<19}{what}" for place, what in places.items())]
     )
