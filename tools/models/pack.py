@@ -108,7 +108,7 @@ def pack(
         atomic_write(folder / MODEL_CONFIG) as config_file,
         atomic_write(folder / MODEL_WEIGHTS) as weights_file,
     ):
-        config_file.write_text(json.dumps(flat, indent=1) + "\n", encoding="utf-8")
+        config_file.write_text(json.dumps(flat, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         about = {"dataset_meta": {"classes": list(classes)}}
         write_safetensors(weights_file, weights, about, half=half)
         num_bytes = weights_file.stat().st_size
