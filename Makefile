@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast fuzz bench lint format rooms clean distclean
+.PHONY: help setup demo test test-long test-fast fuzz bench lint format rooms clean distclean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,11 +14,14 @@ setup: ## make .venv with all that is needed and install what is missing (OPS=co
 demo: setup ## run the whole way on synthetic data: images, training, submission.csv, overlays
 	@$(VENV_PYTHON) tools/demo.py
 
-test: setup ## run the tests (ARGS="-k name" goes to pytest)
-	@$(VENV_PYTHON) -m pytest $(ARGS)
+test: setup ## run the tests but for the long ones, in two processes (ARGS="-k name" goes to pytest)
+	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -n 2 -m "not long" $(ARGS)
+
+test-long: setup ## run the long tests: trainings that are killed and go on, every segmenter of mmdet (ARGS as for test)
+	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -n 2 -m long $(ARGS)
 
 test-fast: setup ## run the tests but for the slow ones and those on real data, in less than 90 seconds (ARGS as for test)
-	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -n 2 -m "not slow and not realdata" $(ARGS)
+	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -n 2 -m "not slow and not long and not realdata" $(ARGS)
 
 fuzz: setup ## look for faults at random: malformed inputs, CELLSEG_FUZZ_SECONDS (600) a kind; kill -9 in the middle of commands
 	@CELLSEG_FUZZ_SECONDS=$${CELLSEG_FUZZ_SECONDS:-600} $(VENV_PYTHON) -m pytest -m fuzz $(ARGS)

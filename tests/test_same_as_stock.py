@@ -15,6 +15,8 @@ from cellseg_mmdet.engine import load_config
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.structures import ImageRecord
 
+pytestmark = pytest.mark.long
+
 CONFIG = Path(__file__).parents[1] / "configs/mask_rcnn/mask-rcnn_r18_fpn_cpu_sartorius.py"
 NUM_ITERATIONS = 50
 

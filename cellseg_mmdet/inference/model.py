@@ -171,9 +171,10 @@ class Model:
         size_hw = picture.shape[:2] if isinstance(picture, np.ndarray) else picture.size_hw
         tiled = self._tiles(TileChoice(tile, memory_gb))
         predict = partial(self._predict, picture, size_hw, f"{name}.image", tiled)
-        if isinstance(picture, np.ndarray):
+        if choice == _AS_IT_IS:
             final = self.predictor.postprocess(predict((1.0, 1.0)))
             return Cells.from_prediction(final, self.classes)
+        assert not isinstance(picture, np.ndarray)
         cell_scale = self.predictor.cell_scale
         if choice.is_automatic:
             is_tiled = tiled is not None and tiled.applies(size_hw)

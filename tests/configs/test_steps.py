@@ -22,6 +22,8 @@ from cellseg_mmdet.models import PixelDetector
 from cellseg_mmdet.structures import ImagePrediction, load_predictions
 from tests.configs.leaves import CONFIGS, LAYOUTS, LEAVES, PIPELINE_OF, SIZE, data_of, load
 
+pytestmark = pytest.mark.long
+
 SMALL_MASK_RCNN = CONFIGS / "mask_rcnn/mask-rcnn_r18_fpn_cpu_dsb2018.py"
 SMALL_UNET = CONFIGS / "unet/unet_cpu_dsb2018.py"
 

@@ -379,6 +379,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("executor", EXECUTOR_NAMES)
 def test_killed_at_any_moment_the_same_command_goes_on(tmp_path: Path, executor: str) -> None:
     source, out = tmp_path / "images", tmp_path / "out"

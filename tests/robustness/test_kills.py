@@ -31,6 +31,8 @@ from tests.tools.conftest import TinyRun
 from tests.tuning.scenes import images as tuning_images
 from tests.tuning.scenes import write_dump
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 NUM_KILLS = 20  # of each command, by make fuzz
 

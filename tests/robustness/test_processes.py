@@ -16,6 +16,7 @@ from tests.robustness.conftest import config_of
 from tests.tools.conftest import TOOLS, TinyRun
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.slow,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl and /proc are Linux's"),
 ]

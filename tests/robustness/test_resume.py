@@ -13,7 +13,7 @@ from cellseg_mmdet.engine.checkpoint import read_checkpoint
 from tests.robustness.conftest import config_of
 from tests.tools.conftest import TinyRun
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def train(run: TinyRun, kind: str, work_dir: Path, *options: str, resume: Path | None = None):
