@@ -109,10 +109,10 @@ def _land(flows: np.ndarray, regions: np.ndarray, pixels: np.ndarray, num_steps:
     height, width = regions.shape
     # In a border of background every pixel has four neighbours; y and x of a vector side by side, as they are read.
     own = np.zeros((height + 2, width + 2), np.int32)
-    own[1:-1, 1:-1] = regions
     vectors = np.zeros((height + 2, width + 2, 2), np.float32)
     for y in range(height):
         for x in range(width):
+            own[y + 1, x + 1] = regions[y, x]
             # No step is longer than two pixels along an axis, whatever was predicted.
             vectors[y + 1, x + 1, 0] = min(max(flows[0, y, x], np.float32(-2)), np.float32(2))
             vectors[y + 1, x + 1, 1] = min(max(flows[1, y, x], np.float32(-2)), np.float32(2))
@@ -195,7 +195,11 @@ def _join(sinks: np.ndarray, regions: np.ndarray, join_px: int) -> np.ndarray:
     """Number the sinks (H, W) int32; those of one region that are close are one."""
     height, width = sinks.shape
     joined = np.zeros((height, width), np.int32)
-    stack = np.empty(np.sum(sinks), np.int64)
+    count = 0
+    for y in range(height):
+        for x in range(width):
+            count += sinks[y, x]
+    stack = np.empty(count, np.int64)
     count = 0
     for y in range(height):
         for x in range(width):

@@ -68,7 +68,10 @@ def _flows(
     )  # places of the neighbours; `size` where there is none
     heat, fresh = np.empty(largest + 1, np.float64), np.empty(largest, np.float64)
     layers = np.empty(largest + 1, np.int64)
-    places = np.full((height, width), -1, np.int32)
+    places = np.empty((height, width), np.int32)
+    for y in range(height):
+        for x in range(width):
+            places[y, x] = -1
     for part in range(offsets.size - 1):
         own = pixels[offsets[part] : offsets[part + 1]]
         size = own.size
@@ -79,7 +82,8 @@ def _flows(
         _spread(heat, fresh, around, layers, num_layers, num_sources)
         for place in range(num_sources, size):
             y, x = order[place] // width, order[place] % width
-            north, south, west, east, north_west, south_east, north_east, south_west = around[place]
+            north, south, west, east = _straight(around, place)
+            north_west, south_east, north_east, south_west = _across(around, place)
             falling = heat[south_east] - heat[north_west]
             rising = heat[south_west] - heat[north_east]
             along_y = 4.0 * (heat[south] - heat[north]) + (falling + rising)
@@ -100,12 +104,23 @@ def _flows(
                 flows[1, y, x] = along_x / length
 
 
+# Arrays that are unpacked, sliced or filled by NumPy take numba a second to compile, for which the first picture waits.
+@kernel
+def _straight(around: np.ndarray, place: int) -> tuple[int, int, int, int]:
+    return around[place, 0], around[place, 1], around[place, 2], around[place, 3]
+
+
+@kernel
+def _across(around: np.ndarray, place: int) -> tuple[int, int, int, int]:
+    return around[place, 4], around[place, 5], around[place, 6], around[place, 7]
+
+
 @kernel
 def _find_middle(own: np.ndarray, width: int, point: np.ndarray, order: np.ndarray) -> int:
     """Put the pixels nearest to the point, or else to the median, first into ``order``; return how many there are."""
-    times, sum_y, sum_x = point
+    times, sum_y, sum_x = point[0], point[1], point[2]
     if times == 0:
-        times, sum_y, sum_x = 2, _twice_median(own // width), _twice_median(own % width)
+        times, sum_y, sum_x = 2, _twice_median(own, width, True), _twice_median(own, width, False)
     nearest, count = np.int64(-1), 0
     for place in range(own.size):
         off_y = times * (own[place] // width) - sum_y
@@ -125,13 +140,16 @@ def _find_middle(own: np.ndarray, width: int, point: np.ndarray, order: np.ndarr
 
 
 @kernel
-def _twice_median(values: np.ndarray) -> int:
-    """Return the sum of the two middle values, which are one where their number is odd."""
-    low, high = values.min(), values.max()
+def _twice_median(own: np.ndarray, width: int, of_rows: bool) -> int:
+    """Return the sum of the two middle rows or columns of pixels, which are one where their number is odd."""
+    low, high = np.int64(1 << 62), np.int64(0)
+    for place in range(own.size):
+        value = own[place] // width if of_rows else own[place] % width
+        low, high = min(low, value), max(high, value)
     counts = np.zeros(high - low + 1, np.int64)
-    for value in values:
-        counts[value - low] += 1
-    below, upper = (values.size + 1) // 2, values.size // 2 + 1
+    for place in range(own.size):
+        counts[(own[place] // width if of_rows else own[place] % width) - low] += 1
+    below, upper = (own.size + 1) // 2, own.size // 2 + 1
     total, seen = 0, 0
     for step in range(counts.size):
         if seen < below <= seen + counts[step]:
@@ -214,9 +232,8 @@ def _spread(
             layer = turn if sweep % 2 == 0 else num_layers - turn
             begin, end = layers[layer], layers[layer + 1]
             for place in range(begin, end):
-                north, south, west, east, north_west, south_east, north_east, south_west = around[
-                    place
-                ]
+                north, south, west, east = _straight(around, place)
+                north_west, south_east, north_east, south_west = _across(around, place)
                 straight = (heat[north] + heat[south]) + (heat[west] + heat[east])
                 across = (heat[north_west] + heat[south_east]) + (
                     heat[north_east] + heat[south_west]

@@ -85,7 +85,8 @@ def _connect(labels: np.ndarray, diagonal: bool, parts: np.ndarray) -> int:
                 count += 1
                 if count == parents.size:
                     larger = np.empty(2 * count, np.int32)
-                    larger[:count] = parents
+                    for part in range(count):
+                        larger[part] = parents[part]
                     parents = larger
                 parents[count] = count
                 root = count
