@@ -142,7 +142,7 @@ def _find_middle(own: np.ndarray, width: int, point: np.ndarray, order: np.ndarr
 @kernel
 def _twice_median(own: np.ndarray, width: int, of_rows: bool) -> int:
     """Return the sum of the two middle rows or columns of pixels, which are one where their number is odd."""
-    low, high = np.int64(1 << 62), np.int64(0)
+    low, high = 1 << 62, 0
     for place in range(own.size):
         value = own[place] // width if of_rows else own[place] % width
         low, high = min(low, value), max(high, value)
