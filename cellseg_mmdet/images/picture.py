@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -51,9 +49,10 @@ class Picture:
         return read_image(self.key, self._selection)
 
     @cached_property
-    def _header(self) -> tuple[int, int, int]:
+    def _header(self) -> tuple[tuple[int, int, int], tuple[float, float] | None]:
+        """Shape and size of a pixel, by opening the file once."""
         with open_image(self.key, self._selection) as source:
-            return (*source.size_hw, len(source.channels))
+            return (*source.size_hw, len(source.channels)), source.pixel_size_um
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -63,7 +62,7 @@ class Picture:
             ImageError: it cannot be opened.
         """
         if "image" not in vars(self):
-            return self._header
+            return self._header[0]
         height, width, channels = self.image.pixels.shape
         return height, width, channels
 
@@ -81,8 +80,7 @@ class Picture:
         if "image" in self.__dict__:
             return self.image.pixel_size_um
         try:
-            with open_image(self.key, self._selection) as source:
-                return source.pixel_size_um
+            return self._header[1]
         except (ImageError, OSError):
             return None
 
@@ -103,18 +101,13 @@ class Picture:
         Raises:
             ImageError: it cannot be read.
         """
-        if "image" in self.__dict__:
-            image = self.image
-            shown: Any = replace(image, pixels=image.pixels[..., :3], channels=image.channels[:3])
-            levels = AsStored().measure(shown)
-            yield lambda y0, y1: as_bgr(levels.apply(shown.pixels[y0:y1]))
-            return
-        with open_image(self.key, self._selection) as source:
-            levels = AsStored().measure(_FirstChannels(source))
-            width = source.size_hw[1]
+        with self.opened() as picture:
+            levels = AsStored().measure(_FirstChannels(picture))
+            width = picture.size_hw[1]
 
             def rows(y0: int, y1: int) -> np.ndarray:
-                return as_bgr(levels.apply(source.read_window(y0, 0, y1 - y0, width)[..., :3]))
+                pixels = picture.part(y0, 0, y1 - y0, width).pixels
+                return as_bgr(levels.apply(pixels[..., :3]))
 
             yield rows
 
@@ -145,7 +138,7 @@ class Picture:
 class _FirstChannels:
     """A source of which no more than three channels are shown, for `Intensity.measure`."""
 
-    def __init__(self, source: ImageSource) -> None:
+    def __init__(self, source: Image | ImageSource) -> None:
         self._source = source
         self.channels, self.dtype = source.channels[:3], source.dtype
 
