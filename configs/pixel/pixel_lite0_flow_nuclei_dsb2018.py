@@ -10,7 +10,7 @@ load_colours = dict(
 )  # stains tell nuclei from cytoplasm by colour
 
 train_pipeline = [
-    load_colours,
+    dict(load_colours, cache_mb=1000),  # all of them
     _base_.load_cells,
     dict(
         type="RandomScaleCrop",
@@ -31,6 +31,14 @@ train_pipeline = [
         blur_px=(0.0, 1.5),
         noise=(0.0, 12.0),
     ),
+    # Stains differ in hue and depth; what is gray stays gray.
+    dict(
+        type="PhotoMetricDistortion",
+        brightness_delta=0,
+        contrast_range=(1.0, 1.0),
+        saturation_range=(0.5, 1.5),
+        hue_delta=18,
+    ),
     dict(_base_.pack_targets, code=_base_.code),
 ]
 test_pipeline = [load_colours, _base_.pack_image]
@@ -42,7 +50,7 @@ param_scheduler = [_base_.warm_up, dict(_base_.cosine, end=max_iters, T_max=max_
 
 train_dataloader = dict(
     batch_size=16,
-    num_workers=9,
+    num_workers=8,
     sampler=dict(_delete_=True, type="BalancedInfiniteSampler"),
     dataset=dict(ann_file="annotations/nuclei_train.json", pipeline=train_pipeline),
 )

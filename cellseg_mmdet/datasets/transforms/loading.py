@@ -40,9 +40,11 @@ class LoadCellImage(CellTransform):
         num_channels: of the network. Gray is repeated in all of them; other numbers of channels have to agree.
         max_pixels: larger images are refused.
         backend_args: of mmengine's file clients, for images that are not files here.
+        cache_mb: converted images are kept in memory, in each worker of the data loader, until they fill so many
+            megabytes; the others are read each time. By default none is kept.
 
     Raises:
-        ConfigError: the intensity or the selection has faults.
+        ConfigError: the intensity, the selection or ``cache_mb`` has faults.
     """
 
     def __init__(
@@ -52,12 +54,17 @@ class LoadCellImage(CellTransform):
         num_channels: int = 3,
         max_pixels: int = MAX_PIXELS,
         backend_args: Mapping[str, Any] | None = None,
+        cache_mb: float = 0,
     ) -> None:
+        if not cache_mb >= 0:
+            raise ConfigError(f"cache_mb must be at least 0; got {cache_mb}")
         self.intensity = build_intensity(intensity)
         self.selection = _selection(selection or {})
         self.num_channels = num_channels
         self.max_pixels = max_pixels
         self.backend_args = backend_args
+        self._free_bytes = int(cache_mb * 1e6)
+        self._kept: dict[str, np.ndarray] = {}
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load one image.
@@ -65,10 +72,21 @@ class LoadCellImage(CellTransform):
         Raises:
             ImageError: it cannot be read, or has other channels than the network.
         """
-        image = results.pop("image", None) or self.read(results["img_path"])
-        results["img"] = self.convert(image)
-        results["img_shape"] = results["ori_shape"] = image.size_hw
+        image = results.pop("image", None)
+        results["img"] = self.convert(image) if image else self._of_file(results["img_path"])
+        results["img_shape"] = results["ori_shape"] = results["img"].shape[:2]
         return results
+
+    def _of_file(self, path: str) -> np.ndarray:
+        """Return what the network sees of a file, from memory if it is kept there."""
+        if path in self._kept:
+            return self._kept[path].copy()  # transforms may write into what they get
+        pixels = self.convert(self.read(path))
+        # Which are kept makes no difference, as images come in random order.
+        if pixels.nbytes <= self._free_bytes:
+            self._free_bytes -= pixels.nbytes
+            self._kept[path] = pixels.copy()
+        return pixels
 
     def read(self, path: str) -> Image:
         """Read an image as it is stored."""

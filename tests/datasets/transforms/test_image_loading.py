@@ -109,3 +109,25 @@ def test_faults_in_a_config() -> None:
     with pytest.raises(ConfigError, match=r"selection: .*depth"):
         LoadCellImage(selection=dict(depth=3))
     assert "intensity=AsStored(" in repr(LoadCellImage())
+
+
+def test_images_are_kept_in_memory_while_they_fit(tmp_path: Path) -> None:
+    for value, name in enumerate("abc"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((10, 20), value, dtype=np.uint8))
+    kept_bytes = 2 * 10 * 20 * 3
+    load_kept = LoadCellImage(cache_mb=kept_bytes / 1e6)
+    for name in "abc":
+        load_kept({"img_path": str(tmp_path / f"{name}.png")})["img"][:] = 99  # as transforms may
+        (tmp_path / f"{name}.png").unlink()
+    for value, name in enumerate("ab"):
+        results = load_kept({"img_path": str(tmp_path / f"{name}.png")})
+        assert results["img_shape"] == results["ori_shape"] == (10, 20)
+        assert (results["img"] == value).all()
+    with pytest.raises(ImageError, match=r"c\.png"):
+        load_kept({"img_path": str(tmp_path / "c.png")})
+
+
+@pytest.mark.parametrize("cache_mb", [-1, float("nan")])
+def test_a_cache_has_a_size(cache_mb: float) -> None:
+    with pytest.raises(ConfigError, match="cache_mb must be at least 0"):
+        LoadCellImage(cache_mb=cache_mb)
