@@ -6,6 +6,7 @@ import ast
 import os
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,8 @@ from cellseg_mmdet.errors import ConfigError
 # Functions of mmengine whose frames hold, as ``filename``, the file that is read.
 _MODULE = "mmengine.config.config"
 _READERS = ("_file2dict", "_parse_lazy_import")
+# The function that calls the class of a part.
+_BUILDER = ("mmengine.registry.build_functions", "build_from_cfg")
 _MAX_LENGTH = 500
 
 
@@ -43,6 +46,32 @@ def config_error(error: BaseException, config: str | os.PathLike[str]) -> Config
             f"config {_at(child, _line_of_base(child))}: its _base_ {path} does not exist"
         )
     return ConfigError(f"config {_at(path, _line(error, path))}: {_told(error)}"[:_MAX_LENGTH])
+
+
+@contextmanager
+def naming_parts(config: str | os.PathLike[str]) -> Iterator[None]:
+    """Tell of a part of a config that mmengine cannot build: of a type that there is not, or with other arguments.
+
+    Raises:
+        ConfigError: the block builds one.
+    """
+    try:
+        yield
+    except (KeyError, TypeError) as error:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        last = frames[-1]
+        # What the part itself does wrong is a fault, of which the traceback is wanted.
+        if (last.f_globals.get("__name__"), last.f_code.co_name) != _BUILDER:
+            raise
+        text = str(error.args[0]) if error.args else type(error).__name__
+        part = last.f_locals.get("obj_type")
+        name = getattr(part, "__name__", part)
+        where = "" if name is None or str(name) in text else f"type {name}: "
+        raise ConfigError(
+            f"config {config}: {where}{text.split('. Please check')[0]}; parts of your own are named in custom_imports"
+            if isinstance(error, KeyError)
+            else f"config {config}: {where}{text}"
+        ) from error
 
 
 def root_cause(error: BaseException) -> BaseException:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, fields
@@ -22,6 +23,8 @@ try:
     import fcntl
 except ModuleNotFoundError:  # Windows
     fcntl = None  # type: ignore[assignment]
+# How text files are written: a name of a file that is no text, as old disks have some, is no reason to lose all else.
+ESCAPED = "backslashreplace"
 HAS_LOCKS = fcntl is not None
 # Rows of a csv are packed to a fifth, pictures to a hundredth, blank ones to a thousandth.
 _LARGE, _LARGEST_GROWTH = 1 << 29, 200
@@ -191,6 +194,7 @@ def load_json(path: str | os.PathLike[str]) -> Any:
         OSError: if there is no such file, or it cannot be read.
         DataError: if it is empty, damaged, compressed, not UTF-8 or nested absurdly deep; the message names it.
     """
+    check_is_file(path)
     content = Path(path).read_bytes()
     if not content.strip(b" \t\r\n\0"):
         raise DataError(f"{path} is empty, and no JSON: write or copy it anew")
@@ -205,6 +209,21 @@ def load_json(path: str | os.PathLike[str]) -> Any:
         raise DataError(
             f"{path} is not JSON of annotations: lists or objects are nested more than a thousand deep"
         ) from error
+
+
+def check_is_file(path: str | os.PathLike[str]) -> None:
+    """Raise DataError where a path is there, but neither file nor folder: whoever opens a pipe waits for ever.
+
+    Example:
+        >>> check_is_file(os.devnull)
+        Traceback (most recent call last):
+        ...
+        cellseg_mmdet.errors.DataError: /dev/null is no file, but a device or a pipe: write it to a file first
+    """
+    with contextlib.suppress(FileNotFoundError):
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise DataError(f"{path} is no file, but a device or a pipe: write it to a file first")
 
 
 def fault_of_text(head: bytes) -> str:
@@ -250,7 +269,7 @@ def write_records_csv(path: str | os.PathLike[str], kind: type, records: Iterabl
 
 def save_records_csv(path: Path, kind: type, records: Iterable[Any]) -> None:
     """Write as `write_records_csv` does, but into a file that is a temporary one already."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors=ESCAPED) as file:
         writer = csv.writer(file)
         writer.writerow(field.name for field in fields(kind))
         writer.writerows(astuple(record) for record in records)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -23,6 +24,9 @@ def run_tool(main: Callable[[], int | None], *, error_status: int = 1) -> NoRetu
         main: the command; None counts as success.
         error_status: exit code after an error that is told in a line.
     """
+    # Names of files need not be text, nor the terminal one for UTF-8: what cannot be printed is written as an escape.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = main()
         sys.stdout.flush()

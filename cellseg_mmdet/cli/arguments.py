@@ -179,7 +179,6 @@ def add_writer_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--format",
         choices=FORMATS.names(),
-        default="sartorius",
         help="of a submission (default: sartorius)",
     )
     group.add_argument(
@@ -242,7 +241,7 @@ def writer_options(args: argparse.Namespace, names: Sequence[str]) -> dict[str, 
         "names": args.names,
         "table_format": args.table_format,
         "place": args.place,
-        "format": args.format if "submission" in names else None,
+        "format": args.format,
     }
     return options_of(names, given)
 

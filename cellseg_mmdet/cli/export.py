@@ -12,7 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellseg_mmdet.cli.arguments import WRITERS_HELP, add_writer_arguments, writer_options
+from cellseg_mmdet.cli.arguments import (
+    WRITERS_HELP,
+    add_on_error_argument,
+    add_writer_arguments,
+    writer_options,
+)
 from cellseg_mmdet.cli.evaluate import PREDICTIONS_HELP
 from cellseg_mmdet.export import WRITERS
 from cellseg_mmdet.images import add_plane_arguments, selection_from
@@ -64,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "a submission as PREDS the size of the image (default: the paths that PREDS names, where they are there)",
     )
     parser.add_argument("--recursive", action="store_true", help="search sub-folders as well")
+    add_on_error_argument(parser)
     add_writer_arguments(parser)
     add_plane_arguments(parser)
 
@@ -79,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
     names = list(dict.fromkeys(args.to))
     options = writer_options(args, names)
     writers = [WRITERS.get(name)(**options[name]) for name in names]
-    source = read_source(args.predictions)
+    source = read_source(args.predictions, on_error=args.on_error)
     pipeline, classes = _of_config(args, source)
     selection = selection_from(args)
     keys = _keys(args, selection)
@@ -156,8 +162,10 @@ def _picture(
     from cellseg_mmdet.errors import DataError, UsageError
     from cellseg_mmdet.images import ImageKey, image_size_hw
     from cellseg_mmdet.images.picture import Picture
+    from cellseg_mmdet.structures import safe_name
 
-    key = keys.get(found.image_id)
+    # Pictures are named so that files of results can be.
+    key = keys.get(found.image_id) or keys.get(safe_name(found.image_id))
     if key is None:
         if needed_by and not (found.img_path and Path(found.img_path).exists()):
             raise UsageError(

@@ -9,11 +9,13 @@ and overlapping ones are each measured on all their pixels.
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import get_args
 
 from cellseg_mmdet.annotations.faults import OnError
 from cellseg_mmdet.cli.evaluate import PREDICTIONS_HELP
+from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.images import add_plane_arguments, selection_from
 from cellseg_mmdet.measure import NAMES
 
@@ -94,7 +96,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, and write the table and what else is asked for."""
-    from cellseg_mmdet.errors import UsageError
     from cellseg_mmdet.evaluation.measuring import read_measuring_task
     from cellseg_mmdet.measure import MeasureOptions, Ring, TableFile, check_table_path
     from cellseg_mmdet.measure.summary import Summary, write_summary
@@ -106,6 +107,11 @@ def run(args: argparse.Namespace) -> None:
     if args.pixel_size and len(args.pixel_size) > 2:
         raise UsageError("--pixel-size: give one number, or height and width")
     size = None if not args.pixel_size else (args.pixel_size[0], args.pixel_size[-1])
+    of_groups = None
+    if args.summary and args.group is not None:
+        path = Path(args.summary)
+        of_groups = path.with_name(f"{path.stem}_groups.csv")
+    _check_apart(args.out, args.summary, of_groups)
     task = read_measuring_task(
         args.predictions,
         args.images,
@@ -130,14 +136,22 @@ def run(args: argparse.Namespace) -> None:
     if summary is not None and args.summary:
         write_summary(args.summary, summary.of_images())
         print(f"{args.summary}: summary of each image")
-        if args.group:
-            path = Path(args.summary)
-            of_groups = path.with_name(f"{path.stem}_groups.csv")
+        if of_groups is not None:
             write_summary(of_groups, summary.of_groups())
             print(f"{of_groups}: summary of each group")
     if summary is not None and args.page:
         page = write_measurement_page(summary, args.page, source=args.predictions)
         print(f"{page}: charts of sizes and counts")
+
+
+def _check_apart(*paths: str | Path | None) -> None:
+    """Raise UsageError where one file would be written in the place of another."""
+    given = [os.path.realpath(path) for path in paths if path is not None]
+    twice = [path for path in given if given.count(path) > 1]
+    if twice:
+        raise UsageError(
+            f"{twice[0]}: the table, the summary and that of groups would be one file; give them other names"
+        )
 
 
 def _micrometres(text: str) -> float:

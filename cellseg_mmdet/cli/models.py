@@ -28,11 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the table or the card."""
-    cards = [find_model(args.name).card] if args.name else [one.card for one in list_models()]
+    cards = (
+        [find_model(args.name).card]
+        if args.name is not None
+        else [one.card for one in list_models()]
+    )
     if args.json:
         told = [asdict(card) for card in cards]
-        print(json.dumps(told[0] if args.name else told, indent=1, ensure_ascii=False))
-    elif args.name:
+        print(json.dumps(told if args.name is None else told[0], indent=1, ensure_ascii=False))
+    elif args.name is not None:
         print(cards[0].as_markdown(1), end="")
     elif cards:
         print(table(cards))

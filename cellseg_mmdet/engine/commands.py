@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 
 from cellseg_mmdet import ops
 from cellseg_mmdet.config_content import evaluator_list
+from cellseg_mmdet.config_errors import naming_parts
 from cellseg_mmdet.engine.checkpoint import register_checkpoint_loaders
 from cellseg_mmdet.engine.config import (
     check_load_from,
@@ -46,7 +47,11 @@ def run_training(args: Namespace) -> None:
         CheckpointError: the checkpoint is refused, damaged, or of another model.
     """
     cfg = training_config(args)
-    with naming(cfg.work_dir), process_group(cfg.launcher, dist_cfg(cfg)):
+    with (
+        naming(cfg.work_dir),
+        naming_parts(args.config),
+        process_group(cfg.launcher, dist_cfg(cfg)),
+    ):
         runner = build_runner(cfg)
         if cfg.get("load_from"):
             check = CheckWeights(cfg.load_from, strict=cfg.resume, resume=cfg.resume)
@@ -63,7 +68,11 @@ def run_testing(args: Namespace) -> dict[str, float]:
         come of the run. CheckpointError: the checkpoint is refused, damaged, or of another model.
     """
     cfg = testing_config(args)
-    with naming(cfg.work_dir), process_group(cfg.launcher, dist_cfg(cfg)):
+    with (
+        naming(cfg.work_dir),
+        naming_parts(args.config),
+        process_group(cfg.launcher, dist_cfg(cfg)),
+    ):
         runner = build_runner(cfg)
         runner.register_hook(CheckWeights(cfg.load_from, strict=True))
         runner.register_hook(FoldBatchNorms())
@@ -74,6 +83,11 @@ def run_testing(args: Namespace) -> dict[str, float]:
 def training_config(args: Namespace) -> Config:
     """Return the config with everything in it that the arguments of ``cellseg train`` ask for."""
     cfg = _common_config(args)
+    if not cfg.get("train_dataloader"):
+        raise UsageError(
+            f"{args.config} has no train_dataloader, as configs for inference alone: give the config of a training; "
+            "to begin with the weights of a model that ships, set load_from = 'shipped://NAME' in it"
+        )
     check_pipelines(cfg)
     if args.amp:
         enable_amp(cfg)

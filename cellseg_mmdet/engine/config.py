@@ -18,7 +18,7 @@ from cellseg_mmdet.config_files import read_config
 from cellseg_mmdet.engine.checkpoint import newest_checkpoint
 from cellseg_mmdet.engine.data_choice import DataChoice, choose_data
 from cellseg_mmdet.engine.distributed import adapt_model_wrapper, revert_sync_bn
-from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.errors import ConfigError, UsageError, shown
 
 EVALUATORS = ("val_evaluator", "test_evaluator")
 
@@ -40,11 +40,18 @@ def load_config(
 
     Raises:
         UsageError: there is no such config, or it lacks what is to be chosen.
+        ConfigError: it cannot be read, or an option does not go into it.
     """
     cfg = read_config(config)
     choose_data(cfg, data)
     if cfg_options:
-        cfg.merge_from_dict(dict(cfg_options))
+        try:
+            cfg.merge_from_dict(dict(cfg_options))
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+            text = " ".join(str(error).split())
+            raise ConfigError(
+                f"config {cfg.filename}: the settings {shown(cfg_options)} cannot be put into it: {text}"
+            ) from error
     init_default_scope(cfg.get("default_scope", "mmdet"))
     share_postprocess(cfg)
     return cfg

@@ -17,10 +17,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from cellseg_mmdet.errors import CheckpointError
+from cellseg_mmdet.errors import CheckpointError, shown
 from cellseg_mmdet.fileio import atomic_write
 
 SUFFIX = ".safetensors"
+# A thousand tensors take 0.1 MB; of more than this, reading the header alone would fill the memory.
+_LARGEST_HEADER = 1 << 24
 # The only entry of the file's metadata: several are written in an order that changes from run to run.
 _META = "cellseg_mmdet"
 
@@ -50,14 +52,21 @@ def read_safetensors(
     """
     path = Path(path)
     name = name or str(path)
-    content = path.read_bytes()
     try:
-        tensors = load(content)
-        meta = _meta_of(content)
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        meta = _checked_meta(path)
+        tensors = load(path.read_bytes())
+    except (
+        SafetensorError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        MemoryError,
+    ) as error:
         raise CheckpointError(
-            f"checkpoint {name} ({len(content)} bytes) cannot be read as safetensors, it is probably incomplete: "
-            f"{_reason(error)}. Remove it and copy or download it again."
+            f"checkpoint {name} ({path.stat().st_size} bytes) cannot be read as safetensors, it is probably "
+            f"incomplete: {_reason(error)}. Remove it and copy or download it again."
         ) from error
     device = map_location if isinstance(map_location, str | torch.device) else "cpu"
     weights = OrderedDict((key, _as_used(tensors[key]).to(device)) for key in sorted(tensors))
@@ -105,11 +114,25 @@ def _as_used(value: torch.Tensor) -> torch.Tensor:
     return value.float() if value.is_floating_point() and value.element_size() < 4 else value
 
 
-def _meta_of(content: bytes) -> dict[str, Any]:
-    """Return our entry of the metadata; {} of a file of others."""
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
-    meta = json.loads((header.get("__metadata__") or {}).get(_META, "{}"))
+def _checked_meta(path: Path) -> dict[str, Any]:
+    """Return our entry of the metadata, {} of a file of others, after a look at the header alone.
+
+    A damaged file may be of any size, and is not read before it is known to hold what its header says.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError, RecursionError: the header is damaged.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 0 < length <= min(_LARGEST_HEADER, size - 8):
+            raise ValueError(f"its header would have {length} bytes")
+        header = json.loads(file.read(length))
+    meta = header.pop("__metadata__", None) or {}
+    end = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    if end != size:
+        raise ValueError(f"its header says {shown(end)} bytes")
+    meta = json.loads(meta.get(_META, "{}"))
     if not isinstance(meta, dict):
         raise ValueError(f"its metadata {_META} are no object")
     return meta

@@ -79,6 +79,10 @@ def load_weights(model: torch.nn.Module, content: Any, name: str) -> None:
     """
     weights = weights_of(content, name)
     check_finite(weights, name)
+    if other := _of_another_kind(weights, _bare(model).state_dict()):
+        raise _unfit(
+            name, f"{len(other)} of its weights are of another kind of numbers, {_some(other)}"
+        )
     try:
         missing, unexpected = _bare(model).load_state_dict(weights, strict=False)
     except RuntimeError as error:
@@ -121,7 +125,12 @@ class CheckWeights(Hook):
         weights = weights_of(checkpoint, self.name)
         check_finite(weights, self.name)
         own = _bare(runner.model).state_dict()
-        fit = [key for key in weights if key in own and own[key].shape == weights[key].shape]
+        other = _of_another_kind(weights, own)
+        fit = [
+            key
+            for key in weights
+            if key in own and own[key].shape == weights[key].shape and key not in other
+        ]
         if not fit:
             raise _unfit(self.name, f"not one of its weights does, {_some(list(weights))}")
         others = [key for key in own if key not in fit]
@@ -144,6 +153,17 @@ def check_resumable(content: Any, name: str) -> None:
             "training saved by its number, or begin with its weights: --cfg-options load_from="
             + name
         )
+
+
+def _of_another_kind(
+    weights: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]
+) -> list[str]:
+    """Return the weights that are whole numbers where the model has others, or the reverse: torch converts them."""
+    return [
+        key
+        for key, value in weights.items()
+        if key in own and value.is_floating_point() != own[key].is_floating_point()
+    ]
 
 
 def _bare(model: torch.nn.Module) -> torch.nn.Module:

@@ -191,6 +191,11 @@ def _result(row: Mapping[str, Any], name: str) -> Result:
     box_xyxy = None
     if row.get("bbox") is not None:
         x, y, width, height = box(row["bbox"], "bbox", "[x, y, width, height] in pixels")
+        if width < 0 or height < 0:
+            raise FieldError(
+                "negative box",
+                f"bbox is {shown(row['bbox'])}; width and height must not be negative",
+            )
         box_xyxy = [x, y, x + width, y + height]
     return Result(name, category, float(score), box_xyxy, with_text_counts(mask))
 

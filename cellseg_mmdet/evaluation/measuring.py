@@ -23,7 +23,7 @@ from cellseg_mmdet.measure.summary import reserved_names
 from cellseg_mmdet.postprocess import Pipeline
 from cellseg_mmdet.postprocess.from_config import pipeline_from_config
 from cellseg_mmdet.progress import progress_bar
-from cellseg_mmdet.structures import ImageKey, ImagePrediction
+from cellseg_mmdet.structures import ImageKey, ImagePrediction, safe_name
 
 PathLike = str | os.PathLike[str]
 
@@ -63,7 +63,10 @@ class MeasuringTask:
             if not self.pictures:
                 yield found, measure_image(found, self.classes, options=self.options, groups=groups)
                 continue
-            with open_image(self.pictures[found.image_id], self.selection) as source:
+            picture = _picture_of(found, self.pictures)
+            if picture is None:
+                raise DataError(f"there is no image of the cells of {quoted(found.image_id)}")
+            with open_image(picture, self.selection) as source:
                 table = measure_image(
                     found, self.classes, source, options=self.options, groups=groups
                 )
@@ -125,7 +128,7 @@ def read_measuring_task(
         classes = source.classes or _classes_of(source, context)
     if pictures:
         for one in found:
-            if one.image_id not in pictures:
+            if _picture_of(one, pictures) is None:
                 raise DataError(
                     f"{predictions}: its image {quoted(one.image_id)} is not among the {len(pictures)} images of "
                     f"{', '.join(map(str, images))}; there are {', '.join(list(pictures)[:5])}"
@@ -133,7 +136,7 @@ def read_measuring_task(
     groups = {}
     if pattern is not None:
         for one in found:
-            picture = pictures.get(one.image_id)
+            picture = _picture_of(one, pictures)
             path = picture.path if picture else one.img_path or one.image_id
             groups[one.image_id] = _groups_in(pattern, path)
     return MeasuringTask(
@@ -145,6 +148,11 @@ def read_measuring_task(
         options or MeasureOptions(),
         pipeline_from_config(parsed) if source.is_raw and postprocess and parsed else None,
     )
+
+
+def _picture_of(found: ImagePrediction, pictures: Mapping[str, ImageKey]) -> ImageKey | None:
+    """Return the picture of cells; its name is one that a file may have, whatever the image is called elsewhere."""
+    return pictures.get(found.image_id) or pictures.get(safe_name(found.image_id))
 
 
 def _classes_of(source: CellSource, context: Context) -> tuple[str, ...] | None:

@@ -15,7 +15,7 @@ from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.evaluation import scoring
 from cellseg_mmdet.evaluation.detection import IOU_PERCENT
 from cellseg_mmdet.evaluation.image_metric import IMAGE_METRICS, MetricOptions, metric_names
-from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.fileio import ESCAPED, atomic_write
 from cellseg_mmdet.progress import progress_bar
 from cellseg_mmdet.structures import ImagePrediction, ImageRecord
 
@@ -53,7 +53,7 @@ class Report:
             if Path(path).suffix.lower() == ".json":
                 temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
                 return
-            with temporary.open("w", encoding="utf-8", newline="") as file:
+            with temporary.open("w", encoding="utf-8", errors=ESCAPED, newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(["cell_type", *self.overall])
                 for name, scores in self._columns().items():

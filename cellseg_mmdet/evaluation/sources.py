@@ -30,7 +30,7 @@ from cellseg_mmdet.errors import DataError, UsageError
 from cellseg_mmdet.evaluation.coco_results import CocoIndex, index_beside, read_results
 from cellseg_mmdet.evaluation.label_folders import read_label_folder
 from cellseg_mmdet.evaluation.scoring import records_by_image_id
-from cellseg_mmdet.fileio import load_json
+from cellseg_mmdet.fileio import check_is_file, load_json
 from cellseg_mmdet.structures import (
     ImagePrediction,
     ImageRecord,
@@ -189,6 +189,7 @@ def read_source(
     tell = tell or _LOG.warning
     if not Path(path).exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path))
+    check_is_file(path)
     if Path(path).is_dir():
         records = read_label_folder(path)
         return RecordSource(

@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from cellseg_mmdet.export.writer import WRITERS, Writer, Written
-from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.fileio import ESCAPED, atomic_write
 from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.masks.boxes import to_xywh
 from cellseg_mmdet.structures import ImagePrediction
@@ -79,7 +79,10 @@ def write_coco_results(
         >>> write_coco_results("predictions.json", [found])
         2
     """
-    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors=ESCAPED) as file,
+    ):
         results = _JsonList(file)
         for prediction in predictions:
             for row in to_coco_results([prediction], category_ids):

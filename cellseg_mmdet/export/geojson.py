@@ -10,10 +10,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.export.identity import cell_uuid, class_name, class_rgb
 from cellseg_mmdet.export.polygons import OutlinedCell, OutlineWriter, outlined
 from cellseg_mmdet.export.writer import WRITERS
-from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.fileio import ESCAPED, atomic_write
 from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.masks.outlines import Polygon
 from cellseg_mmdet.postprocess.parameters import check_choice
@@ -49,8 +50,8 @@ def to_geojson(
         plane: axis letter -> index from 0 on of the plane of a stack, of which Z and T are said.
 
     Raises:
-        ConfigError: another object type.
-        ValueError: a measurement has not one number for each instance.
+        ConfigError: another object type, or ``simplify_px`` is no number from 0 on.
+        DataError: a measurement has not one number for each instance.
 
     Example:
         >>> from cellseg_mmdet.masks import Runs
@@ -95,7 +96,7 @@ class GeoJsonWriter(OutlineWriter):
         self.measure = measure
 
     def write(self, prediction: ImagePrediction, picture: Picture) -> list[Path]:
-        path = self.out_dir / self.folder / f"{prediction.image_id}.geojson"
+        path = self.path_of(prediction, ".geojson")
         measurements = {} if self.measure is None else self.measure(prediction, picture)
         features = _features(
             self.cells_of(prediction),
@@ -105,7 +106,10 @@ class GeoJsonWriter(OutlineWriter):
             self.object_type,
             picture.plane_indices,
         )
-        with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        with (
+            atomic_write(path) as temporary,
+            temporary.open("w", encoding="utf-8", errors=ESCAPED) as file,
+        ):
             file.write('{"type":"FeatureCollection","features":[')
             for number, feature in enumerate(features):
                 file.write(",\n" if number else "\n")
@@ -123,12 +127,15 @@ def _features(
     plane: Mapping[str, int],
 ) -> Iterator[dict[str, Any]]:
     check_choice("object_type", object_type, OBJECT_TYPES)
-    columns = {name: np.asarray(values).tolist() for name, values in measurements.items()}
-    for name, values in columns.items():
-        if len(values) != len(prediction):
-            raise ValueError(
-                f"measurement {name!r} has {len(values)} numbers for {len(prediction)} instances"
+    columns = {}
+    for name, values in measurements.items():
+        column = np.asarray(values)
+        if column.shape != (len(prediction),) or (column.size and column.dtype.kind not in "biuf"):
+            raise DataError(
+                f"{prediction.image_id}: measurement {name!r} is {column.dtype} of shape {column.shape}; it must be "
+                f"{len(prediction)} numbers, one an instance"
             )
+        columns[name] = column.tolist()
     scores, labels = prediction.scores.tolist(), prediction.labels.tolist()
     classifications = {
         label: {"name": class_name(label, classes), "color": list(class_rgb(label))}

@@ -40,7 +40,7 @@ class ImageJWriter(OutlineWriter):
     what = "ROI set"
 
     def write(self, prediction: ImagePrediction, picture: Picture) -> list[Path]:
-        path = self.out_dir / self.folder / f"{prediction.image_id}.zip"
+        path = self.path_of(prediction, ".zip")
         digits = max(4, len(str(len(prediction))))
         plane = picture.plane_indices
         with (

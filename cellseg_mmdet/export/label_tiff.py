@@ -45,7 +45,7 @@ class LabelTiffWriter(LabelWriter):
     what = "label image"
 
     def write(self, prediction: ImagePrediction, picture: Picture) -> list[Path]:
-        path = self.out_dir / self.folder / f"{prediction.image_id}.tif"
+        path = self.path_of(prediction, ".tif")
         labels = self.labels_of(prediction)
         # A run that is repeated writes the same bytes: the identifier is not drawn, and no time is noted.
         about: dict[str, Any] = {

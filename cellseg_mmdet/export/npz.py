@@ -40,7 +40,7 @@ class NpzWriter(LabelWriter):
     what = "archive"
 
     def write(self, prediction: ImagePrediction, picture: Picture) -> list[Path]:
-        path = self.out_dir / self.folder / f"{prediction.image_id}.npz"
+        path = self.path_of(prediction, ".npz")
         masks = prediction.masks
         last = int(prediction.labels.max(initial=-1))
         names = [

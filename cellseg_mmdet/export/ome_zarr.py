@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -11,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from cellseg_mmdet.errors import DataError
+from cellseg_mmdet.errors import DataError, shown
 from cellseg_mmdet.export.identity import class_name, class_rgb
 from cellseg_mmdet.export.label_maps import LabelWriter, Overlaps
 from cellseg_mmdet.export.writer import WRITERS
-from cellseg_mmdet.fileio import atomic_write, load_json, staged_folder
+from cellseg_mmdet.fileio import ESCAPED, atomic_write, load_json, staged_folder
 from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.images.sources.ome_zarr import is_zarr
 from cellseg_mmdet.postprocess.parameters import check_choice
@@ -29,6 +30,8 @@ Place = Literal["beside", "inside"]
 PLACES: tuple[str, ...] = get_args(Place)
 _NAME = "cells"
 _CHUNK_PX = 1024
+# What a group of Zarr is told by, of version 3 and 2.
+_GROUP_FILES = {"zarr.json", ".zgroup", ".zattrs"}
 # Levels are added until one fits into a tile of viewers.
 _SMALLEST_PX = 256
 
@@ -65,7 +68,7 @@ class OmeZarrWriter(LabelWriter):
             name = "_".join([_NAME, *([picture.key.plane] if picture.key.plane else [])])
             source = "../../"
         else:
-            image = self.out_dir / self.folder / f"{prediction.image_id}.zarr"
+            image = self.path_of(prediction, ".zarr")
             version, name, source = "0.5", _NAME, None
         labels = self.labels_of(prediction)
         about = _cells(prediction, self.classes, version, source)
@@ -104,9 +107,16 @@ def _image_group(path: Path, picture: Picture) -> Path:
 
 def _attributes(group: Path) -> Mapping[str, Any]:
     """Return the NGFF metadata of a group; none where there is no file of it."""
-    if (group / "zarr.json").is_file():
-        return load_json(group / "zarr.json").get("attributes", {}).get("ome", {})
-    return load_json(group / ".zattrs") if (group / ".zattrs").is_file() else {}
+    path = group / "zarr.json"
+    is_new = path.is_file()
+    if not is_new:
+        path = group / ".zattrs"
+    found = load_json(path) if path.is_file() else {}
+    for key in ("attributes", "ome") if is_new else ():
+        found = found.get(key, {}) if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: its metadata are {shown(found)}; they must be an object")
+    return found
 
 
 def _version_of(group: Path) -> str:
@@ -115,7 +125,10 @@ def _version_of(group: Path) -> str:
 
 def _labels_listed(group: Path, version: str) -> list[str]:
     """Return the names of the labels that there are."""
-    return list(_attributes(group).get("labels", [])) if group.is_dir() else []
+    found = _attributes(group).get("labels", []) if group.is_dir() else []
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise DataError(f"{group}: its labels are {shown(found)}; they must be a list of names")
+    return found
 
 
 def _write_group(group: Path, version: str, about: Mapping[str, Any]) -> None:
@@ -131,7 +144,9 @@ def _write_group(group: Path, version: str, about: Mapping[str, Any]) -> None:
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+        temporary.write_text(
+            json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8", errors=ESCAPED
+        )
 
 
 def _write_labels(
@@ -209,11 +224,27 @@ def _cells(
 
 
 def _publish(staged: Path, target: Path) -> None:
-    """Put a staged folder in the place of one that may be there."""
+    """Put a staged folder in the place of one that may be there, or of a link to one.
+
+    Raises:
+        DataError: what is there is no group of Zarr, and may be of worth to somebody.
+        NotADirectoryError: it is a file.
+    """
+    is_there = target.exists() and not target.is_symlink()
+    if is_there and not target.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target))
+    inside = {path.name for path in target.iterdir()} if is_there else set()
+    if inside and not inside & _GROUP_FILES:
+        raise DataError(
+            f"{target} is there, and no OME-Zarr but a folder with {', '.join(sorted(inside)[:3])}: it is not "
+            "replaced; remove it, or write to another folder"
+        )
     umask = os.umask(0)
     os.umask(umask)
     staged.chmod(0o777 & ~umask)  # that of a temporary one is for its owner alone
-    if target.exists():
+    if target.is_symlink():
+        target.unlink()
+    if is_there:
         old = staged.with_name(f"{staged.name}.old")  # which the next run removes after a kill
         target.rename(old)
         staged.rename(target)

@@ -11,7 +11,7 @@ import numpy as np
 from cellseg_mmdet.export.identity import class_name, class_rgb
 from cellseg_mmdet.export.polygons import OutlinedCell, OutlineWriter
 from cellseg_mmdet.export.writer import WRITERS
-from cellseg_mmdet.fileio import publish, staged
+from cellseg_mmdet.fileio import ESCAPED, publish, staged
 from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.structures import ImagePrediction
 
@@ -35,14 +35,14 @@ class TextAndSvgWriter(OutlineWriter):
     what = "file"
 
     def write(self, prediction: ImagePrediction, picture: Picture) -> list[Path]:
-        folder, name = self.out_dir / self.folder, prediction.image_id
-        text_path, svg_path = folder / f"{name}.txt", folder / f"{name}.svg"
+        text_path = self.path_of(prediction, ".txt")
+        svg_path = self.path_of(prediction, ".svg")
         classes = sorted(set(prediction.labels.tolist()))
         with (
             staged(text_path) as text_file,
             staged(svg_path) as svg_file,
             text_file.open("w", encoding="ascii", newline="\n") as text,
-            svg_file.open("w", encoding="utf-8", newline="\n") as svg,
+            svg_file.open("w", encoding="utf-8", errors=ESCAPED, newline="\n") as svg,
         ):
             svg.write(_svg_head(prediction, classes, self.classes))
             for cell in self.cells_of(prediction):

@@ -47,7 +47,7 @@ class OverlayWriter(ImageWriter):
         self.scale = scale
 
     def write(self, prediction: ImagePrediction, picture: Picture) -> list[Path]:
-        path = self.out_dir / self.folder / f"{prediction.image_id}.png"
+        path = self.path_of(prediction, ".png")
         height, width = prediction.height, prediction.width
         scale = self.scale or (1 if max(height, width) > _LARGEST_ENLARGED_PX else 2)
         colors = None

@@ -9,6 +9,7 @@ import numpy as np
 
 from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.export.writer import ImageWriter
+from cellseg_mmdet.fields import is_number
 from cellseg_mmdet.masks.outlines import Outlines, Polygon, outlines_of
 from cellseg_mmdet.masks.simplify import iou_with, simplified
 from cellseg_mmdet.structures import ImagePrediction
@@ -34,6 +35,19 @@ class OutlinedCell:
     iou: float
 
 
+def check_tolerance(simplify_px: float) -> None:
+    """Raise ConfigError unless this is how far outlines may move.
+
+    Example:
+        >>> check_tolerance(float("nan"))
+        Traceback (most recent call last):
+        ...
+        cellseg_mmdet.errors.ConfigError: simplify_px=nan: must be a number of pixels from 0 on
+    """
+    if not is_number(simplify_px) or not 0 <= simplify_px < np.inf:
+        raise ConfigError(f"simplify_px={simplify_px!r}: must be a number of pixels from 0 on")
+
+
 def outlined(prediction: ImagePrediction, simplify_px: float = 0) -> Iterator[OutlinedCell]:
     """Yield the cells of a prediction that have a pixel, with their outlines.
 
@@ -48,6 +62,7 @@ def outlined(prediction: ImagePrediction, simplify_px: float = 0) -> Iterator[Ou
         >>> [(cell.cell_id, len(cell.polygons), cell.iou) for cell in outlined(found)]
         [(1, 1, 1.0), (2, 1, 1.0)]
     """
+    check_tolerance(simplify_px)
     cells = zip(prediction.cell_ids.tolist(), _polygons(prediction, simplify_px), strict=True)
     for index, (number, (polygons, iou)) in enumerate(cells):
         if polygons:
@@ -80,8 +95,7 @@ class OutlineWriter(ImageWriter):
 
     def __init__(self, simplify_px: float = 0) -> None:
         super().__init__()
-        if not (isinstance(simplify_px, int | float) and 0 <= simplify_px < np.inf):
-            raise ConfigError(f"simplify_px={simplify_px!r}: must be a number of pixels from 0 on")
+        check_tolerance(simplify_px)
         self.simplify_px = float(simplify_px)
 
     def cells_of(self, prediction: ImagePrediction) -> Iterator[OutlinedCell]:

@@ -12,7 +12,7 @@ from typing import IO
 from cellseg_mmdet.annotations.submissions import FORMATS, SubmissionFormat
 from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.export.writer import WRITERS, Writer, Written
-from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.fileio import ESCAPED, atomic_write
 from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.postprocess import RemoveOverlaps
 from cellseg_mmdet.structures import ImagePrediction
@@ -70,7 +70,10 @@ def write_submission(
         a,1 1
     """
     layout = FORMATS.get(format)()
-    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors=ESCAPED, newline="") as file,
+    ):
         rows = _Rows(file, layout)
         for prediction in predictions:
             rows.add(prediction)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
-from cellseg_mmdet.errors import UsageError
-from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.errors import DataError, UsageError
+from cellseg_mmdet.fileio import ESCAPED, atomic_write
 from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.registry import Registry
-from cellseg_mmdet.structures import ImagePrediction
+from cellseg_mmdet.structures import ImagePrediction, safe_name
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Writer(ABC):
     def open_file(self, path: Path, mode: str = "w") -> IO[Any]:
         """Open a file that takes the place of ``path`` at `finish`; text is UTF-8 without translated line ends."""
         temporary = self._files.enter_context(atomic_write(path))
-        text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+        text = {} if "b" in mode else {"encoding": "utf-8", "newline": "", "errors": ESCAPED}
         return self._files.enter_context(temporary.open(mode, **text))  # type: ignore[call-overload]
 
     def finish(self) -> None:
@@ -109,13 +109,28 @@ class ImageWriter(Writer):
         self.tally: dict[str, float] = {}
         self._count = 0
         self._total: dict[str, float] = {}
+        self._named: dict[str, str] = {}
 
     @abstractmethod
     def write(self, prediction: ImagePrediction, picture: Picture) -> list[Path]:
         """Write the files of an image, each whole or not at all, and return them.
 
-        Their stems are the name of the image: by that a run knows its own files again.
+        Their names are those of `path_of`: by that a run knows its own files again.
         """
+
+    def path_of(self, prediction: ImagePrediction, suffix: str) -> Path:
+        """Return the file of an image: in the folder of this writer, whatever the image is called.
+
+        Raises:
+            DataError: two images would have one file.
+        """
+        name = safe_name(prediction.image_id)
+        first = self._named.setdefault(name, prediction.image_id)
+        if first != prediction.image_id:
+            raise DataError(
+                f"images {first!r} and {prediction.image_id!r} would both be written to {name}{suffix}: rename one"
+            )
+        return self.out_dir / self.folder / f"{name}{suffix}"
 
     def add(self, prediction: ImagePrediction, picture: Picture) -> None:
         self.tally = {}

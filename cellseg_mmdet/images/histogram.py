@@ -85,7 +85,9 @@ class Histogram:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The second smallest and the second largest value."""
+        """The second smallest and the second largest value; zeros where no value is finite."""
+        if not self.num_values:
+            return 0.0, 0.0
         last = self.num_values - 1
         ranks = [min(1, last), max(last - 1, 0)]
         low, high = self.order_statistics([rank * self._repeats for rank in ranks])

@@ -171,8 +171,9 @@ class Percentiles(Intensity):
         self.per_channel, self.min_range_sigma = per_channel, min_range_sigma
 
     def _measure(self, values: _Values) -> IntensityMap:
-        ranges, limited = [], []
+        ranges, limited, num_values = [], [], 0
         for histogram in values.histograms(per_channel=self.per_channel):
+            num_values += histogram.num_values
             low, high = histogram.percentiles((self.low, self.high))
             if high <= low:  # nearly all pixels are equal: what there is besides decides
                 low, high = histogram.bounds
@@ -185,6 +186,8 @@ class Percentiles(Intensity):
             if any(limited)
             else ""
         )
+        if not num_values:
+            note = "holds no finite value: there is nothing to see in it"
         return IntensityMap(tuple(ranges), (float(first), float(last)), note=note)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ from cellseg_mmdet.images.scene import FORMATS
 from cellseg_mmdet.images.selection import PlaneSelection
 from cellseg_mmdet.images.source import open_images
 from cellseg_mmdet.images.sources.ome_zarr import is_zarr
-from cellseg_mmdet.structures.image_key import ImageKey
+from cellseg_mmdet.structures.image_key import ImageKey, safe_name
 
 # What a run of inference keeps in the folder that it writes to; such a folder holds results, not images.
 RESULTS_MARK = ".cellseg-run"
@@ -115,12 +114,12 @@ def find_images(
         ``a/1.png`` and ``b/1.png`` are named ``a_1`` and ``b_1``; ``a.png`` and ``a.tif`` ``a_png`` and ``a_tif``;
         plane 3 of a stack ``stack.tif`` is named ``stack_z3``; any other file by its stem.
     """
-    left_out = [Path(folder).resolve() for folder in exclude]
+    left_out = [Path(os.path.realpath(folder)) for folder in exclude]
     roots: dict[Path, Path] = {}
     seen: set[Path] = set()
     for named in map(Path, paths):
         for path in _images_of(named, recursive=recursive):
-            resolved = path.resolve()
+            resolved = Path(os.path.realpath(path))  # unlike `resolve`, it lets loops of links be
             if resolved in seen or any(resolved.is_relative_to(folder) for folder in left_out):
                 continue
             seen.add(resolved)
@@ -142,7 +141,7 @@ def name_images(keys: Sequence[ImageKey], roots: dict[Path, Path]) -> list[Image
     level = [0] * len(keys)
     while True:
         names = [
-            _safe(_LEVELS[number](Path(key.path), roots[Path(key.path)])) + _suffix_of(key)
+            safe_name(_LEVELS[number](Path(key.path), roots[Path(key.path)])) + _suffix_of(key)
             for key, number in zip(keys, level, strict=True)
         ]
         same = defaultdict(list)
@@ -166,7 +165,7 @@ def _without_root(path: Path, root: Path) -> str:
 
 
 def _with_root(path: Path, root: Path) -> str:
-    return f"{root.resolve().name}/{_without_root(path, root)}"
+    return f"{Path(os.path.realpath(root)).name}/{_without_root(path, root)}"
 
 
 _LEVELS: tuple[Callable[[Path, Path], str], ...] = (
@@ -181,11 +180,6 @@ _LEVELS: tuple[Callable[[Path, Path], str], ...] = (
 def _suffix_of(key: ImageKey) -> str:
     scene = "" if key.scene is None else f"_s{key.scene}"
     return scene + (f"_{key.plane}" if key.plane else "")
-
-
-def _safe(name: str) -> str:
-    """Replace what file systems do not allow in a name."""
-    return re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", name)
 
 
 def _planes(path: Path, selection: PlaneSelection | None) -> list[ImageKey]:

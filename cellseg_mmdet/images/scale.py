@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from cellseg_mmdet.errors import ConfigError, UsageError
+from cellseg_mmdet.fields import is_number
 from cellseg_mmdet.images.image import Image
 from cellseg_mmdet.masks import RoIMasks, Runs
 from cellseg_mmdet.structures.image_prediction import ImagePrediction
@@ -37,11 +38,24 @@ class ScaleChoice:
         scale: factor by which pictures are resized.
         pixel_size_um: of a pixel of the pictures; 'file' for what each file says.
         diameter_px: median diameter of the cells in the pictures; 'auto' for what a first look at each shows.
+
+    Raises:
+        ConfigError: a value that is no positive number.
     """
 
     scale: float | None = None
     pixel_size_um: float | Literal["file"] | None = None
     diameter_px: float | Literal["auto"] | None = None
+
+    def __post_init__(self) -> None:
+        words = {"scale": None, "pixel_size_um": "file", "diameter_px": "auto"}
+        for name, word in words.items():
+            value = getattr(self, name)
+            if value is None or value == word:
+                continue
+            if not is_number(value) or not 0 < value < float("inf"):
+                allowed = f"a positive number, or {word!r}" if word else "a positive number"
+                raise ConfigError(f"{name}={value!r}: must be {allowed}")
 
     @property
     def is_automatic(self) -> bool:

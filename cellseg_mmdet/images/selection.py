@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from cellseg_mmdet.errors import ImageError
+from cellseg_mmdet.images.image import RGB
 from cellseg_mmdet.images.scene import Scene
 
 MAX: Literal["max"] = "max"
@@ -89,6 +90,7 @@ def planes_of(scene: Scene, selection: PlaneSelection, fixed: Mapping[str, int])
         if axis in fixed:
             apart.append(axis)
         _check(axis, choices[axis][0], size)
+    _check_absent(scene, selection, sizes, takes_z=len(unnamed) == 1)
     _check_number(sizes, choices)
     return (
         _plane(dict(zip(choices, values, strict=True)), apart)
@@ -122,7 +124,7 @@ def scene_index(scenes: Sequence[Scene], selection: PlaneSelection) -> list[int]
         )
     if isinstance(selection.scene, int) or str(selection.scene).isdecimal():
         index = int(selection.scene)
-        if index < len(scenes):
+        if 0 <= index < len(scenes):
             return [index]
     elif selection.scene in names:
         return [names.index(selection.scene)]
@@ -236,6 +238,27 @@ def _unselected(scene: Scene) -> str:
         f"holds {', '.join(parts)} (axes {scene.axes}, shape {' x '.join(map(str, scene.shape))}): select with "
         f"{', '.join(wanted)}, or make every plane an image of its own with --planes each"
     )
+
+
+def _check_absent(
+    scene: Scene, selection: PlaneSelection, sizes: Mapping[str, int], *, takes_z: bool
+) -> None:
+    """Raise ImageError where a plane is selected along an axis that the file does not have, but for the first."""
+    if "C" not in sizes and selection.channel is not None:
+        count = scene.sizes.get("S", 1)
+        names = scene.channels or (RGB if count == len(RGB) else ("gray",))
+        known = [(*range(count),), tuple(names)]
+        if selection.channel not in known:
+            what = "a colour image" if count > 1 else "an image of one channel"
+            raise ImageError(
+                f"has no channels to select from for --channel {','.join(map(str, selection.channel))}: it is {what}"
+            )
+    if "Z" not in sizes and not takes_z and selection.z not in (None, MAX):
+        _check("Z", selection.z, 1)
+    if "T" not in sizes and selection.t is not None:
+        _check("T", selection.t, 1)
+    if not takes_z and isinstance(selection.planes, int):
+        _check("", selection.planes, 1)
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:

@@ -186,6 +186,8 @@ def _open(
         raise ImageError("is a folder, and no OME-Zarr image")
     if not path.exists():
         raise ImageError("no such file")
+    if not path.is_file():
+        raise ImageError("is no file, but a device or a pipe")
     return _open_content(path.open("rb"), key.path)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cellseg_mmdet.errors import ConfigError
+from cellseg_mmdet.fields import is_number
 
 _LEAST_TILE = 64  # pixels; less is for nothing but tests
 
@@ -34,12 +35,13 @@ class TileChoice:
         if isinstance(self.tile, str):
             if self.tile not in ("auto", "off"):
                 raise ConfigError(f"tile={self.tile!r}: 'auto', 'off', or a side in pixels")
-        elif isinstance(self.tile, bool) or self.tile < _LEAST_TILE:
+        elif type(self.tile) is not int or self.tile < _LEAST_TILE:
             raise ConfigError(
                 f"tile={self.tile}: 'auto', 'off', or a side of at least {_LEAST_TILE} pixels"
             )
-        if self.memory_gb is not None and not self.memory_gb > 0:
-            raise ConfigError(f"memory_gb={self.memory_gb}: must be above 0")
+        gb = self.memory_gb
+        if gb is not None and (not is_number(gb) or not 0 < gb < float("inf")):
+            raise ConfigError(f"memory_gb={gb!r}: must be above 0, and finite")
 
 
 def add_tile_arguments(parser: argparse.ArgumentParser) -> None:

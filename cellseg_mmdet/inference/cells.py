@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
-from cellseg_mmdet.errors import DataError
+from cellseg_mmdet.errors import ConfigError, DataError
 from cellseg_mmdet.export import label_map, to_geojson
 from cellseg_mmdet.export.geojson import ObjectType
 from cellseg_mmdet.export.label_maps import Overlaps
@@ -68,6 +68,9 @@ class Cells:
         name: of the image; '' where it has none.
         scale: factor by which the image was resized for the network.
 
+    Raises:
+        DataError: scores or labels are not one a mask, a score is not finite, or a label is of no class.
+
     Example:
         >>> masks = Runs.from_label_map(np.array([[1, 1, 0, 2], [1, 1, 0, 2]]))
         >>> cells = Cells(masks, np.array([0.9, 0.7]), np.array([0, 1]), ("astro", "cort"))
@@ -89,6 +92,36 @@ class Cells:
     classes: tuple[str, ...]
     name: str = ""
     scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        name = self.name or "cells"
+        masks: object = self.masks
+        if not isinstance(masks, Runs):
+            raise DataError(
+                f"{name}: masks are a {type(masks).__name__}; give Runs, such as Runs.from_label_map(labels)"
+            )
+        given: str | Sequence[str] = self.classes  # one may be given as a text
+        classes = (given,) if isinstance(given, str) else tuple(given)
+        arrays = {"scores": np.asarray(self.scores), "labels": np.asarray(self.labels)}
+        for key, kinds in (("scores", "iuf"), ("labels", "iu")):
+            array = arrays[key]
+            if not array.size:  # an empty list is one of floats
+                array = arrays[key] = array.astype(np.int64 if key == "labels" else np.float64)
+            if array.shape != (len(self.masks),) or array.dtype.kind not in kinds:
+                raise DataError(
+                    f"{name}: {key} are {array.dtype} of shape {array.shape}; must be {len(self.masks)} "
+                    f"{'whole numbers' if key == 'labels' else 'numbers'}, one a mask"
+                )
+        if not np.isfinite(arrays["scores"]).all():
+            raise DataError(f"{name}: a score is not finite")
+        labels = arrays["labels"]
+        if len(labels) and not (labels.min() >= 0 and labels.max() < len(classes)):
+            wrong = labels[(labels < 0) | (labels >= len(classes))][0]
+            raise DataError(
+                f"{name}: a cell of label {wrong}, but there are the {len(classes)} classes {', '.join(classes)}"
+            )
+        for key, value in (("classes", classes), *arrays.items()):
+            object.__setattr__(self, key, value)
 
     @classmethod
     def from_prediction(cls, prediction: ImagePrediction, classes: Sequence[str]) -> Cells:
@@ -118,7 +151,7 @@ class Cells:
     def __getitem__(self, index: slice | Sequence[int] | np.ndarray) -> Cells: ...
 
     def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> Cell | Cells:
-        if isinstance(index, int | np.integer):
+        if isinstance(index, int | np.integer) and not isinstance(index, bool):
             label = int(self.labels[index])
             mask = self.masks[[index]]
             score = float(self.scores[index])
@@ -126,6 +159,11 @@ class Cells:
         if not isinstance(index, slice):
             index = np.asarray(index)
             index = index if index.size else index.astype(np.int64)
+            if index.ndim != 1 or index.dtype.kind not in "biu":
+                raise IndexError(
+                    f"cells are picked by a whole number, a slice, or a list of whole numbers or of "
+                    f"{len(self)} booleans; got {index.dtype} of shape {index.shape}"
+                )
         return replace(
             self, masks=self.masks[index], scores=self.scores[index], labels=self.labels[index]
         )
@@ -176,6 +214,7 @@ class Cells:
         Raises:
             IndexError: there is no such cell.
             DataError: the image is of another size.
+            ConfigError: the margin is no whole number from 0 on.
 
         Example:
             >>> masks = Runs.from_label_map(np.array([[0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 1, 0]]))
@@ -189,8 +228,10 @@ class Cells:
             >>> cells.crop(0, margin_px=5).box_xyxy
             array([0, 0, 4, 3])
         """
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"cell {index}: there are {len(self)} cells")
+        if not isinstance(index, int | np.integer) or not -len(self) <= index < len(self):
+            raise IndexError(f"cell {index!r}: there are {len(self)} cells, counted from 0")
+        if not isinstance(margin_px, int | np.integer) or margin_px < 0:
+            raise ConfigError(f"margin_px={margin_px!r}: must be whole pixels, from 0 on")
         masks = RoIMasks.from_runs(self.masks[[index]])
         x1, y1, x2, y2 = masks.boxes[0].tolist()
         height, width = self.size_hw
@@ -304,7 +345,7 @@ def _as_image(pixels: np.ndarray, name: str) -> Image:
     pixels = np.asarray(pixels)
     if pixels.ndim == 2:
         pixels = pixels[..., None]
-    if pixels.ndim != 3 or pixels.dtype.kind not in "buif":
+    if pixels.ndim != 3 or not pixels.shape[2] or pixels.dtype.kind not in "buif":
         raise DataError(
             f"an array of {pixels.dtype} of shape {pixels.shape}; give numbers, (H, W) or (H, W, C)"
         )

@@ -16,11 +16,13 @@ from mmengine.device import get_device
 from mmengine.runner import CheckpointLoader
 
 from cellseg_mmdet.config_content import class_names, dataset_of
+from cellseg_mmdet.config_errors import naming_parts
 from cellseg_mmdet.engine import load_config, prepare_model_cfg, register_checkpoint_loaders
 from cellseg_mmdet.engine.config import enable_tta
 from cellseg_mmdet.engine.folding import fold_batch_norms
 from cellseg_mmdet.engine.weights import load_weights
-from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.errors import CheckpointError, UsageError, shown
+from cellseg_mmdet.fields import FieldError, names
 from cellseg_mmdet.images import Image, read_image
 from cellseg_mmdet.images.tile_choice import TileChoice
 from cellseg_mmdet.inference.tiled import TiledPredictor
@@ -74,12 +76,13 @@ class Predictor:
         if tta:
             enable_tta(self.cfg)
         prepare_model_cfg(self.cfg)
-        self.device = _usable_device(device or get_device())
-        self._pipeline = Compose(array_pipeline(self.cfg))
+        self.device = _usable_device(get_device() if device is None else device)
         register_checkpoint_loaders(trust=trust_checkpoint)
-        self.model = MODELS.build(self.cfg.model)
+        with naming_parts(config):
+            self._pipeline = Compose(array_pipeline(self.cfg))
+            self.model = MODELS.build(self.cfg.model)
         meta = _load_weights(self.model, str(checkpoint))
-        self.classes = _class_names(self.cfg, meta)
+        self.classes = _class_names(self.cfg, meta, str(checkpoint))
         self.postprocess = build_pipeline(self.cfg.get("postprocess") or [], self.classes)
         self.cell_scale = self.cfg.get("cell_scale")
         self.cap = _cap_of(self.cfg)
@@ -137,18 +140,44 @@ def array_pipeline(cfg: Config) -> list[dict[str, Any]]:
     return [step for step in steps if "LoadAnnotations" not in _type_name(step)]
 
 
-def _class_names(cfg: Config, checkpoint_meta: Mapping[str, Any]) -> tuple[str, ...]:
+def _class_names(
+    cfg: Config, checkpoint_meta: Mapping[str, Any], checkpoint: str
+) -> tuple[str, ...]:
     """Return the class names of the data that the model was trained on, else those of the config."""
-    trained_on = {
-        key.lower(): value for key, value in (checkpoint_meta.get("dataset_meta") or {}).items()
-    }
-    classes = trained_on.get("classes") or class_names(cfg)
+    found = checkpoint_meta.get("dataset_meta") or {}
+    if not isinstance(found, Mapping):
+        raise CheckpointError(f"checkpoint {checkpoint}: dataset_meta is {shown(found)}, no dict")
+    trained_on = {str(key).lower(): value for key, value in found.items()}
+    classes = trained_on.get("classes")
+    if classes:
+        try:
+            return _as_many(names(classes, "classes"), cfg, checkpoint)
+        except FieldError as error:
+            raise CheckpointError(
+                f"checkpoint {checkpoint}: in its dataset_meta, {error}"
+            ) from error
+    classes = class_names(cfg)
     if not classes:
         raise UsageError(
             f"neither the checkpoint nor {cfg.filename} names the classes: "
             "give --cfg-options metainfo.classes=\"('cell',)\""
         )
-    return (classes,) if isinstance(classes, str) else tuple(classes)
+    return classes
+
+
+def _as_many(classes: tuple[str, ...], cfg: Config, checkpoint: str) -> tuple[str, ...]:
+    """Return classes, as many as the model of the config tells apart, where it says how many."""
+    head = cfg.model.get("roi_head", cfg.model).get("bbox_head") or {}
+    is_pixel = _type_name(cfg.model) == "PixelDetector"
+    found = cfg.model.get("num_classes", 1) if is_pixel else None
+    if found is None and isinstance(head, Mapping):
+        found = head.get("num_classes")
+    if found is not None and found != len(classes):
+        raise CheckpointError(
+            f"checkpoint {checkpoint} is of the {len(classes)} classes {shown(list(classes))}, and the model of "
+            f"{cfg.filename} tells {found} apart: give the config that it was trained with"
+        )
+    return classes
 
 
 def _cap_of(cfg: Config) -> tuple[str, int] | None:
@@ -162,7 +191,10 @@ def _load_weights(model: torch.nn.Module, checkpoint: str) -> Mapping[str, Any]:
     """Load all weights, no less and no more, and return the ``meta`` of the checkpoint."""
     content = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu", logger="silent")
     load_weights(model, content, checkpoint)
-    return content.get("meta") or {}
+    meta = content.get("meta") or {}
+    if not isinstance(meta, Mapping):
+        raise CheckpointError(f"checkpoint {checkpoint}: meta is {shown(meta)}, no dict")
+    return meta
 
 
 def _usable_device(name: str) -> torch.device:

@@ -170,7 +170,9 @@ class RunRecord:
             identity, self._written = dict(about["identity"]), list(about["written"])
             self.classes = tuple(about["classes"])
             self._options = dict(about.get("options", {}))
-        except (ValueError, KeyError, TypeError) as error:
+            if not all(isinstance(path, str) for path in self._written):
+                raise TypeError("a path is no text")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UsageError(
                 f"{self._about} is damaged: remove {self._folder}, or give another --out-dir"
             ) from error
@@ -200,13 +202,13 @@ class RunRecord:
 
     def _remove(self, paths: Iterable[str]) -> None:
         for path in paths:
+            if ".." in Path(path).parts or Path(path).is_absolute():
+                continue  # labels in the folder of a picture are not ours to remove
             found = self.out_dir / path
-            if not found.is_dir():
-                found.unlink(missing_ok=True)
-            elif (
-                ".." not in Path(path).parts
-            ):  # labels in the folder of a picture are not ours to remove
+            if found.is_dir():
                 shutil.rmtree(found)
+            else:
+                found.unlink(missing_ok=True)
 
     def _compacted(self, heads: Mapping[str, _Head]) -> dict[str, _Head]:
         """Write the record anew with some of its entries, and return them with their new offsets."""
@@ -294,11 +296,13 @@ def _entries(path: Path) -> Iterator[_Head]:
         for line in iter(file.readline, b""):
             try:
                 head = json.loads(line)
+                if not all(isinstance(path, str) for path in _files(head)):
+                    break
                 offset = file.tell()
                 content = file.read(head["length"])
                 if zlib.crc32(content) != head["crc32"] or len(content) != head["length"]:
                     break
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 break
             whole = file.tell()
             yield head, offset

@@ -323,9 +323,12 @@ class Runs:
     def from_label_map(cls, label_map: np.ndarray) -> Runs:
         """Read a label map (H, W) of integers, 0 for background, in one pass; one instance per id, ids ascending.
 
+        Booleans are one instance.
+
         Raises:
             MaskError: if the array is not two-dimensional, not of integers, or has negative ids.
         """
+        label_map = np.asarray(label_map)
         if label_map.ndim != 2 or label_map.dtype.kind not in "iub":
             raise MaskError(
                 f"a label map is an integer array (height, width); got {label_map.dtype} of shape {label_map.shape}"

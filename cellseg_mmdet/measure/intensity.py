@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.masks import RoIMasks
 from cellseg_mmdet.ops.kernels import kernel
 
@@ -27,6 +28,9 @@ class Ring:
         gap_px: pixels this near do not count, for a cell's light spreads.
         width_px: of the ring beyond the gap.
 
+    Raises:
+        ConfigError: one is no whole number from 0 on.
+
     Example:
         >>> Ring(gap_px=3)
         Ring(gap_px=3, width_px=5)
@@ -34,6 +38,12 @@ class Ring:
 
     gap_px: int = 2
     width_px: int = 5
+
+    def __post_init__(self) -> None:
+        for name in ("gap_px", "width_px"):
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 0:
+                raise ConfigError(f"{name}={value!r}: must be whole pixels, from 0 on")
 
 
 def intensities_of(
@@ -68,7 +78,9 @@ def intensities_of(
     out = np.full((len(masks), num_channels, len(MEASURES)), np.nan)
     occupied = np.zeros((masks.height, masks.width), dtype=np.bool_)
     _paint(masks.boxes, masks.bitmaps, masks.offsets, occupied)
-    reach = ring.gap_px + ring.width_px
+    # No pixel of the image is farther away, however far the ring shall reach.
+    farthest = masks.height + masks.width
+    gap, reach = min(ring.gap_px, farthest), min(ring.gap_px + ring.width_px, farthest)
     tops = masks.boxes[:, 1]
     order = np.argsort(tops, kind="stable")
     rows = max(_VALUES_AT_ONCE // max(masks.width * num_channels, 1), 1)
@@ -89,7 +101,7 @@ def intensities_of(
             pixels,
             occupied,
             y1,
-            ring.gap_px,
+            gap,
             reach,
             out,
         )
@@ -142,7 +154,11 @@ def _intensities(
     largest = 1
     for cell in band:
         x1, y1, x2, y2 = boxes[cell]
-        largest = max(largest, (x2 - x1 + 2 * reach) * (y2 - y1 + 2 * reach))
+        largest = max(
+            largest,
+            min(x2 - x1 + 2 * reach, occupied.shape[1])
+            * min(y2 - y1 + 2 * reach, occupied.shape[0]),
+        )
     values, near = np.empty(largest, np.float64), np.empty((largest, 2), np.int64)
     # Small whole numbers; in float32 twice as many are worked on at once as in the int64 that sums of int32 are.
     squares, least = np.empty(largest, np.float32), np.empty(occupied.shape[0], np.float32)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.fileio import ESCAPED, atomic_write
 from cellseg_mmdet.masks import RoIMasks
 from cellseg_mmdet.measure.columns import KEYS, ORDER, names_of, sorted_columns
 from cellseg_mmdet.measure.intensity import covered_pixels
-from cellseg_mmdet.measure.table import Measurements, class_names_of, filled_cells
+from cellseg_mmdet.measure.table import Measurements, check_groups, class_names_of, filled_cells
 from cellseg_mmdet.structures import ImagePrediction
 
 # What medians are given of; places and counts of pieces have none that say anything.
@@ -106,6 +106,7 @@ class Summary:
         masks = RoIMasks.from_runs(found.masks[filled])
         names = class_names_of(found, self.classes or None, filled)
         columns = _columns_of(table)
+        check_groups(table.groups, [f"median_{column}" for column in columns])
         height, width = table.size_hw
         size = table.pixel_size_um
         mm2 = np.nan if size is None else height * width * size[0] * size[1] / _UM2_PER_MM2
@@ -183,7 +184,7 @@ def write_summary(path: str | os.PathLike[str], rows: Iterable[Row]) -> None:
     columns = dict.fromkeys(name for row in rows for name in row)
     with (
         atomic_write(path) as temporary,
-        Path(temporary).open("w", encoding="utf-8", newline="") as file,
+        Path(temporary).open("w", encoding="utf-8", errors=ESCAPED, newline="") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from cellseg_mmdet.errors import DataError, needs
+from cellseg_mmdet.errors import ConfigError, DataError, UsageError, needs
+from cellseg_mmdet.fields import is_number
 from cellseg_mmdet.images import Image, ImageSource
 from cellseg_mmdet.masks import RoIMasks
 from cellseg_mmdet.measure.columns import (
@@ -27,6 +28,8 @@ from cellseg_mmdet.measure.neighbours import neighbours_of
 from cellseg_mmdet.measure.shape import shapes_of
 from cellseg_mmdet.structures import ImagePrediction
 
+# Of pixels: below, and beyond, a number was given in another unit.
+_LEAST_UM, _MOST_UM = 1e-6, 1e6
 # Sides of pixels that differ by less than this part are squares: files round.
 _SQUARE = 1e-4
 
@@ -40,6 +43,9 @@ class MeasureOptions:
         neighbour_px: cells up to this distance are neighbours, from pixel centre to pixel centre.
         ring: where the background of a cell is looked for.
 
+    Raises:
+        ConfigError: a value that is not allowed.
+
     Example:
         >>> MeasureOptions(pixel_size_um=(0.5, 0.5)).ring
         Ring(gap_px=2, width_px=5)
@@ -48,6 +54,21 @@ class MeasureOptions:
     pixel_size_um: tuple[float, float] | None = None
     neighbour_px: float = 5.0
     ring: Ring = field(default_factory=Ring)
+
+    def __post_init__(self) -> None:
+        size = self.pixel_size_um
+        is_size = isinstance(size, tuple | list) and len(size) == 2 and all(map(is_number, size))
+        if size is not None and not (
+            is_size and all(_LEAST_UM <= side <= _MOST_UM for side in size)
+        ):
+            raise ConfigError(
+                f"pixel_size_um={size!r}: must be height and width of a pixel, each of {_LEAST_UM:g} to {_MOST_UM:g} "
+                "micrometres"
+            )
+        if not is_number(self.neighbour_px) or not 0 <= self.neighbour_px < np.inf:
+            raise ConfigError(f"neighbour_px={self.neighbour_px!r}: must be pixels, from 0 on")
+        if not isinstance(self.ring, Ring):
+            raise ConfigError(f"ring={self.ring!r}: must be a Ring")
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +143,7 @@ def measure_image(
     Raises:
         DataError: the picture is not of the size of the masks, or a label is of no class.
         ImageError: the picture cannot be read.
+        UsageError: a group has the name of another column.
 
     Example:
         >>> from cellseg_mmdet import Runs, read_image
@@ -155,10 +177,25 @@ def measure_image(
         channels = told_apart(picture.channels)
         values = intensities_of(masks, _rows_of(picture), len(channels), options.ring)
         for index, names in enumerate(channel_columns(channels)):
+            check_groups(groups or {}, names)
             columns |= {name: values[:, index, column] for column, name in enumerate(names)}
     return Measurements(
         columns, found.image_id, (found.height, found.width), channels, size_um, dict(groups or {})
     )
+
+
+def check_groups(groups: Iterable[str], columns: Iterable[str]) -> None:
+    """Raise UsageError where a column that is taken from the names of images is one that there is.
+
+    Example:
+        >>> check_groups(["mean_gray"], ["mean_gray", "max_gray"])
+        Traceback (most recent call last):
+        ...
+        cellseg_mmdet.errors.UsageError: there is a column mean_gray already; give the group another name
+    """
+    taken = set(groups) & set(columns)
+    if taken:
+        raise UsageError(f"there is a column {min(taken)} already; give the group another name")
 
 
 def filled_cells(found: ImagePrediction) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cellseg_mmdet.errors import UsageError, needs
-from cellseg_mmdet.fileio import atomic_write, staged
+from cellseg_mmdet.fileio import ESCAPED, atomic_write, staged
 from cellseg_mmdet.measure.columns import KEYS, PLACES, sorted_columns
 from cellseg_mmdet.measure.names import Names, scheme_of
 from cellseg_mmdet.measure.table import Measurements
@@ -82,23 +82,26 @@ class TableFile:
         self._waiting = self._opened.enter_context(waiting.open("w+b"))
 
     def add(self, table: Measurements) -> None:
-        """Add the cells of an image."""
+        """Add the cells of an image.
+
+        Raises:
+            UsageError: two columns would have one name.
+        """
         self._columns |= dict.fromkeys(table.columns)
         self._channels |= dict.fromkeys(table.channels)
         self._groups |= dict.fromkeys(table.groups)
+        self._called()
         self.num_cells += len(table)
         pickle.dump(table, self._waiting)
 
     def close(self) -> None:
         """Put the file in its place."""
         try:
-            channels, groups = list(self._channels), list(self._groups)
-            columns = sorted_columns(self._columns, groups)
-            names = self._naming(columns, channels)
-            called = [names.of(column, channels, groups) for column in columns]
+            names, called = self._called()
+            groups, columns = list(self._groups), list(called)
             write = _write_csv if self.path.suffix.lower() == ".csv" else _write_parquet
             with atomic_write(self.path) as temporary:
-                write(temporary, called, columns, names, self._tables(), groups)
+                write(temporary, list(called.values()), columns, names, self._tables(), groups)
         finally:
             self.discard()
 
@@ -120,6 +123,21 @@ class TableFile:
         else:
             self.discard()
 
+    def _called(self) -> tuple[Names, dict[str, str]]:
+        """Return the names, and each column of the tables so far with what it is called."""
+        channels, groups = list(self._channels), list(self._groups)
+        columns = sorted_columns(self._columns, groups)
+        names = self._naming(columns, channels)
+        called = {column: names.of(column, channels, groups) for column in columns}
+        first: dict[str, str] = {}
+        for column, name in called.items():
+            if first.setdefault(name, column) != column:
+                raise UsageError(
+                    f"{self.path}: {first[name]} and {column} would both be the column {name}; "
+                    "give the group another name"
+                )
+        return names, called
+
     def _tables(self) -> Iterator[Measurements]:
         self._waiting.seek(0)
         while True:
@@ -137,7 +155,7 @@ def _write_csv(
     tables: Iterator[Measurements],
     groups: Sequence[str],
 ) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", errors=ESCAPED, newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(called)
         for table in tables:

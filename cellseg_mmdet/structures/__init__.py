@@ -1,6 +1,6 @@
 """The types that everybody hands on, and the layout in which predictions are dumped."""
 
-from cellseg_mmdet.structures.image_key import ImageKey
+from cellseg_mmdet.structures.image_key import ImageKey, safe_name
 from cellseg_mmdet.structures.image_prediction import ImagePrediction, from_records
 from cellseg_mmdet.structures.image_record import ImageRecord
 from cellseg_mmdet.structures.prediction_dump import (
@@ -17,6 +17,7 @@ __all__ = [
     "from_dump_entry",
     "from_records",
     "load_predictions",
+    "safe_name",
     "to_dump_entry",
     "write_predictions",
 ]

@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+# What some file system does not allow, separators of folders first of all; and halves of surrogates, which stand for
+# bytes that are no UTF-8 and go into no text file.
+_UNSAFE = re.compile('[\\\\/:*?"<>|\x00-\x1f\x7f\ud800-\udfff]')
+
+
+def safe_name(name: str) -> str:
+    """Return a name of an image as the name of a file, without its suffix, that lies where it is written to.
+
+    Names stand in files that others wrote; ``../../a`` must not lead out of a folder.
+
+    Example:
+        >>> safe_name("plate:1"), safe_name("../a"), safe_name("..")
+        ('plate_1', '.._a', '__')
+    """
+    safe = _UNSAFE.sub("_", name)
+    return safe if safe.strip(". ") else re.sub("[. ]", "_", safe) or "_"
 
 
 @dataclass(frozen=True, order=True)

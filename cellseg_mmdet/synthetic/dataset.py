@@ -109,7 +109,7 @@ def write_dataset(
     """
     _check_arguments(num_train, num_test, seed, density, cell_types)
     check_size(height, width)
-    target = Path(out_dir).resolve()
+    target = Path(os.path.realpath(out_dir))
     _check_target(target, overwrite)
     plans = [
         _plan(split, index, seed, cell_types, blank_metadata)

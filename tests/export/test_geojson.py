@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from cellseg_mmdet.errors import ConfigError
+from cellseg_mmdet.errors import ConfigError, DataError
 from cellseg_mmdet.export.geojson import to_geojson
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.structures import ImagePrediction
@@ -111,7 +111,7 @@ def test_measurements_are_joined_by_cell(tmp_path: Path) -> None:
     features = features_of(tmp_path, measure=lambda found, picture: {"Area px^2": areas})
     measured = [feature["properties"]["measurements"] for feature in features]
     assert [row.get("Area px^2") for row in measured] == [16, None, 13, 30]
-    with pytest.raises(ValueError, match="'Area' has 2 numbers for 5 instances"):
+    with pytest.raises(DataError, match=r"'Area' is int64 of shape \(2,\); it must be 5 numbers"):
         to_geojson(prediction(), CLASSES, measurements={"Area": [1, 2]})
 
 

@@ -54,7 +54,9 @@ def read_label_images(
         DataError: if there is no label image, or two label images or two images share a name.
         DataSetError: for files that cannot be used, unless ``on_error`` is 'skip'.
     """
-    if label_suffix == image_suffix and Path(labels_dir).resolve() == Path(images_dir).resolve():
+    if label_suffix == image_suffix and os.path.realpath(labels_dir) == os.path.realpath(
+        images_dir
+    ):
         raise DataError(
             f"{labels_dir} is the folder of images and of labels: tell them apart by a label suffix, such as _masks"
         )

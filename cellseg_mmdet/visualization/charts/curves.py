@@ -103,7 +103,7 @@ def name_runs(work_dirs: Sequence[str | os.PathLike[str]]) -> list[str]:
     Raises:
         UsageError: a folder is given twice.
     """
-    paths = [Path(work_dir).resolve() for work_dir in work_dirs]
+    paths = [Path(os.path.realpath(work_dir)) for work_dir in work_dirs]
     if len(set(paths)) != len(paths):
         raise UsageError("a work dir is given twice")
     longest = max(len(path.parts) for path in paths)

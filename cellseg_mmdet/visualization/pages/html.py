@@ -11,7 +11,7 @@ from html import escape
 import cv2
 import numpy as np
 
-from cellseg_mmdet.fileio import atomic_write
+from cellseg_mmdet.fileio import ESCAPED, atomic_write
 from cellseg_mmdet.visualization.pages.style import style_sheet
 
 _JPEG_QUALITY = 85
@@ -78,7 +78,7 @@ def write_page(
 </html>
 """
     with atomic_write(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+        temporary.write_text(html, encoding="utf-8", errors=ESCAPED)
 
 
 def tiles(numbers: Mapping[str, str]) -> str:

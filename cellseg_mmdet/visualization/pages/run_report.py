@@ -14,6 +14,7 @@ from cellseg_mmdet import __version__
 from cellseg_mmdet.doctor import DISTRIBUTIONS, OPENCV_DISTRIBUTIONS, installed
 from cellseg_mmdet.evaluation.image_metric import score_texts
 from cellseg_mmdet.evaluation.report import Report, of_raw_predictions
+from cellseg_mmdet.structures import safe_name
 from cellseg_mmdet.visualization.draw.pictures import read_picture, write_picture
 from cellseg_mmdet.visualization.pages import run_charts
 from cellseg_mmdet.visualization.pages.comparison import Cells, draw_comparison
@@ -102,7 +103,7 @@ def write_pictures(
             cells=cells,
             scale=1 if max(image.shape) > _LARGE_PX else 2,
         )
-        write_picture(folder / f"{study.final.image_id}.png", drawn)
+        write_picture(folder / f"{safe_name(study.final.image_id)}.png", drawn)
     return folder
 
 
