@@ -27,6 +27,9 @@ def run_tool(main: Callable[[], int | None], *, error_status: int = 1) -> NoRetu
     # Names of files need not be text, nor the terminal one for UTF-8: what cannot be printed is written as an escape.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started this process, as services do
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     try:
         status = main()
         sys.stdout.flush()

@@ -58,7 +58,7 @@ def read_safetensors(
     except (
         SafetensorError,
         ValueError,
-        KeyError,
+        LookupError,
         TypeError,
         AttributeError,
         RecursionError,
@@ -120,7 +120,7 @@ def _checked_meta(path: Path) -> dict[str, Any]:
     A damaged file may be of any size, and is not read before it is known to hold what its header says.
 
     Raises:
-        ValueError, KeyError, TypeError, AttributeError, RecursionError: the header is damaged.
+        ValueError, LookupError, TypeError, AttributeError, RecursionError: the header is damaged.
     """
     size = path.stat().st_size
     with path.open("rb") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
+from cellseg_mmdet.fileio import ESCAPED
 from cellseg_mmdet.visualization.draw.overlays import PALETTE_BGR
 
 # Drawn once; from it and a name the same UUID comes every time (RFC 9562, version 5).
@@ -22,7 +23,17 @@ def cell_uuid(image_id: str, cell_id: int) -> str:
         >>> cell_uuid("a", 1)
         '50538884-2821-5d4f-b8a5-604012392431'
     """
-    return str(uuid.uuid5(_NAMESPACE, f"{image_id}/{cell_id}"))
+    return str(uuid.uuid5(_NAMESPACE, f"{image_title(image_id)}/{cell_id}"))
+
+
+def image_title(image_id: str) -> str:
+    """Return the name of an image as text, also where it is that of a file and no UTF-8.
+
+    Example:
+        >>> image_title("a\\udce4")
+        'a\\\\udce4'
+    """
+    return image_id.encode("utf-8", errors=ESCAPED).decode()
 
 
 def class_name(label: int, classes: Sequence[str]) -> str:

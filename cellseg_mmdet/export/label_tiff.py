@@ -7,7 +7,7 @@ from typing import Any
 
 import tifffile
 
-from cellseg_mmdet.export.identity import cell_uuid
+from cellseg_mmdet.export.identity import cell_uuid, image_title
 from cellseg_mmdet.export.label_maps import LabelWriter
 from cellseg_mmdet.export.writer import WRITERS
 from cellseg_mmdet.fileio import atomic_write
@@ -51,7 +51,7 @@ class LabelTiffWriter(LabelWriter):
         about: dict[str, Any] = {
             "axes": "YX",
             "UUID": cell_uuid(prediction.image_id, 0),
-            "Name": prediction.image_id,
+            "Name": image_title(prediction.image_id),
         }
         options: dict[str, Any] = {}
         if picture.pixel_size_um is not None:

@@ -170,8 +170,7 @@ class RunRecord:
             identity, self._written = dict(about["identity"]), list(about["written"])
             self.classes = tuple(about["classes"])
             self._options = dict(about.get("options", {}))
-            if not all(isinstance(path, str) for path in self._written):
-                raise TypeError("a path is no text")
+            _check_paths(self._written)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UsageError(
                 f"{self._about} is damaged: remove {self._folder}, or give another --out-dir"
@@ -273,6 +272,12 @@ def _files(head: Mapping[str, Any]) -> list[str]:
     return [path for paths in head["files"].values() for path in paths]
 
 
+def _check_paths(paths: Iterable[Any]) -> None:
+    """Raise TypeError where a path is none, as in a damaged record."""
+    if not all(isinstance(path, str) and "\0" not in path for path in paths):
+        raise TypeError("a path is none")
+
+
 def _entry(head: Mapping[str, Any], offset: int) -> Finished:
     files = {name: tuple(paths) for name, paths in head["files"].items()}
     size = head.get("size")
@@ -296,8 +301,7 @@ def _entries(path: Path) -> Iterator[_Head]:
         for line in iter(file.readline, b""):
             try:
                 head = json.loads(line)
-                if not all(isinstance(path, str) for path in _files(head)):
-                    break
+                _check_paths(_files(head))
                 offset = file.tell()
                 content = file.read(head["length"])
                 if zlib.crc32(content) != head["crc32"] or len(content) != head["length"]:

@@ -26,7 +26,15 @@ import numpy as np
 from cellseg_mmdet.errors import MAX_MESSAGE, CellsegError
 
 ROOT = Path(__file__).parents[2]
-MODULES = ("csv_targets", "file_targets", "header_targets", "image_targets", "pickle_targets")
+MODULES = (
+    "csv_targets",
+    "file_targets",
+    "header_targets",
+    "image_targets",
+    "pickle_targets",
+    "result_targets",
+    "weight_targets",
+)
 SECONDS_OF_INPUT = 60
 MAX_MB = 2000
 MAX_FINDINGS = 5

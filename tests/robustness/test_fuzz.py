@@ -18,6 +18,9 @@ FOUND = [
     ("csv_lines", 139),
     ("dump_fields", 934),
     ("tiff_fields", 33),
+    ("safetensors_headers", 86),
+    ("safetensors_headers", 597),
+    ("run_records", 1249),
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from cellseg_mmdet.inference.cells import Cells
 from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.measure import MeasureOptions, Ring
 
+ROOT = Path(__file__).resolve().parents[2]
 LABELS = np.zeros((20, 30), np.uint16)
 LABELS[2:8, 2:9], LABELS[10:16, 12:20] = 1, 2
 RLE = Runs.from_label_map(LABELS).to_coco()
@@ -131,7 +133,8 @@ def test_odd_names_of_images_are_found_again(scene: Path, name: str) -> None:
         except (OSError, UnicodeError):
             pytest.skip("this file system takes no such name")
     run([*MEASURE, "--summary", "s.csv", "--page", "page"])
-    run(["export", "masks", "--images", "images", "--out-dir", "out", "--to", "coco", "overlay"])
+    formats = [*ALL_OF_AN_IMAGE, "coco", "dump", "submission", "overlay", "table"]
+    run(["export", "masks", "--images", "images", "--out-dir", "out", "--to", *formats])
     assert len(Path("cells.csv").read_text().splitlines()) >= 5
 
 
@@ -154,6 +157,34 @@ def test_pipes_are_not_waited_for(scene: Path) -> None:
     ):
         with pytest.raises((CellsegError, OSError), match="pipe"):
             run(argv)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors are closed by a shell")
+@pytest.mark.parametrize("descriptor", [1, 2])
+def test_standard_streams_that_are_closed(tmp_path: Path, descriptor: int) -> None:
+    os.mkdir(tmp_path / "masks")
+    cv2.imwrite(str(tmp_path / "masks/a.png"), LABELS)
+    command = f'exec "$@" {descriptor}>&-'
+    argv = [
+        sys.executable,
+        "-m",
+        "cellseg_mmdet",
+        "export",
+        "masks",
+        "--out-dir",
+        "o",
+        "--to",
+        "coco",
+    ]
+    done = subprocess.run(
+        ["sh", "-c", command, "sh", *argv],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "o/predictions.json").is_file()
 
 
 def folder_of_others(path: Path) -> None:
