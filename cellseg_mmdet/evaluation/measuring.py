@@ -166,6 +166,10 @@ def _classes_of(source: CellSource, context: Context) -> tuple[str, ...] | None:
 def _compiled(group: str | None) -> re.Pattern[str] | None:
     if group is None:
         return None
+    if not group:
+        raise UsageError(
+            "--group: the expression is empty; leave it out, or say what to find in the paths"
+        )
     try:
         return re.compile(group)
     except re.error as error:

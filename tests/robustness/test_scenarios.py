@@ -63,6 +63,7 @@ ALL_OF_AN_IMAGE = ["geojson", "label-tiff", "npz", "ome-zarr", "imagej", "outlin
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
+        ([*MEASURE, "--group", ""], "the expression is empty"),
         ([*MEASURE, "--group", "(?P<mean_gray>.)"], "column mean_gray already"),
         ([*MEASURE, "--group", "(?P<Area>.)", "--names", "imagej"], "the column Area"),
         (
