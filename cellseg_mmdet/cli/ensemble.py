@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
+from pathlib import Path
 from typing import get_args
 
 from cellseg_mmdet.cli.arguments import add_on_error_argument
 from cellseg_mmdet.cli.evaluate import PREDICTIONS_HELP
+from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.fusion.fuse import FusionOptions, Method
 from cellseg_mmdet.fusion.matching import Overlap
 
+_SUFFIXES = (".pkl", ".pickle")
 EXAMPLES = """\
   cellseg ensemble first.pkl second.pkl --weights 2 1 --config my_config.py --out fused.pkl
   cellseg ensemble fold0.pkl fold1.pkl fold2.pkl --union --out all.pkl
@@ -90,6 +93,8 @@ def run(args: argparse.Namespace) -> None:
     from cellseg_mmdet.evaluation.sources import read_predictions
     from cellseg_mmdet.fusion.dumps import fuse_dumps
 
+    if Path(args.out).suffix not in _SUFFIXES:
+        raise UsageError(f"--out {args.out}: the name of a dump ends with {' or '.join(_SUFFIXES)}")
     summary = fuse_dumps(
         args.dumps,
         args.out,

@@ -78,9 +78,22 @@ def set_work_dir(cfg: Config, work_dir: str | None) -> None:
 
 
 def prepare_model_cfg(cfg: Config, launcher: str = "none") -> None:
-    """Fit a config's model to this machine and the number of processes, before it is built."""
+    """Fit a config's model to this machine and the number of processes, before it is built.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    check_model(cfg)
     revert_sync_bn(cfg, launcher)
     adapt_model_wrapper(cfg, launcher)
+
+
+def check_model(cfg: Config) -> None:
+    """Raise ConfigError where a config has no model, as one of a data set alone."""
+    if not isinstance(cfg.get("model"), Mapping):
+        raise ConfigError(
+            f"config {cfg.filename}: model is {shown(cfg.get('model'))}; it must be a dict"
+        )
 
 
 def enable_amp(cfg: Config) -> None:

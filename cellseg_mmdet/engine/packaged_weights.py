@@ -51,7 +51,10 @@ def packaged_weights(name: str) -> Path:
             f"checkpoint {name}: there are no such weights, known are {', '.join(sorted(PACKAGED))}"
         )
     packaged = PACKAGED[key]
-    spec = importlib.util.find_spec(packaged.module)
+    try:
+        spec = importlib.util.find_spec(packaged.module)
+    except ModuleNotFoundError:  # of the package that it is in
+        spec = None
     if spec is None or spec.origin is None:
         raise CheckpointError(
             f"checkpoint {name} is in the package {packaged.module}, which is not installed: "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cellseg_mmdet.engine import load_config
-from cellseg_mmdet.engine.config import enable_tta
+from cellseg_mmdet.engine.config import check_model, enable_tta
 from cellseg_mmdet.errors import CheckpointError
 from cellseg_mmdet.fileio import sha256_of
 from cellseg_mmdet.images import Image
@@ -97,6 +97,7 @@ class ModelSpec:
         """
         config, checkpoint = model_files(self.config, self.checkpoint)
         cfg = load_config(config, self.cfg_options)
+        check_model(cfg)
         if self.tta:
             enable_tta(cfg)
         parts = {

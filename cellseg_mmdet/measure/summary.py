@@ -81,7 +81,8 @@ class Summary:
     Of each cell the measures stay in memory that medians are given of, some 200 bytes.
 
     Args:
-        classes: of which each gets rows of its own beside those of all cells; one class has none.
+        classes: of which each gets rows of its own beside those of all cells; one class has none. One that is
+            called 'all' is 'class all' there.
 
     Example:
         >>> from cellseg_mmdet import ImageRecord, Runs
@@ -97,7 +98,8 @@ class Summary:
     """
 
     def __init__(self, classes: Sequence[str] = ()) -> None:
-        self.classes = tuple(classes)
+        # A class of that name would be counted among the rows of all classes.
+        self.classes = tuple(f"class {ALL}" if name == ALL else name for name in classes)
         self.parts: list[ClassOfImage] = []
 
     def add(self, found: ImagePrediction, table: Measurements) -> None:

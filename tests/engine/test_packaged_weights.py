@@ -59,3 +59,10 @@ def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch):
 def test_a_name_that_is_not_known():
     with pytest.raises(CheckpointError, match=r"known are efficientnet_lite0"):
         packaged_weights("package://efficientnet_lite9")
+
+
+def test_a_module_in_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = Packaged("no_such_package.inner", "w.pth", "0" * 64, "'x'")
+    monkeypatch.setitem(PACKAGED, "inner", inner)
+    with pytest.raises(CheckpointError, match=r"no_such_package\.inner, which is not installed"):
+        packaged_weights("package://inner")

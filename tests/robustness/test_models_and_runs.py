@@ -16,10 +16,11 @@ from safetensors.torch import save
 from cellseg_mmdet import load_model, read_image
 from cellseg_mmdet.engine.checkpoint import read_checkpoint
 from cellseg_mmdet.engine.weights import load_weights
-from cellseg_mmdet.errors import CellsegError, CheckpointError, UsageError
+from cellseg_mmdet.errors import CellsegError, CheckpointError, ConfigError, UsageError
 from cellseg_mmdet.images.intensity import build_intensity
 from cellseg_mmdet.images.scale import ScaleChoice
 from cellseg_mmdet.images.tile_choice import TileChoice
+from cellseg_mmdet.inference import ModelSpec
 from cellseg_mmdet.inference.record import RunRecord
 from cellseg_mmdet.inference.tasks import Outcome
 from tests.robustness.result_targets import prediction, tasks
@@ -47,6 +48,13 @@ def test_a_picture_without_a_finite_value(value: float) -> None:
 def test_parts_of_a_config_that_cannot_be_built(options: Any, said: str) -> None:
     with pytest.raises(CellsegError, match=said):
         load_model("nuclei", device="cpu", cfg_options=options)
+
+
+def test_a_config_without_a_model(tmp_path: Path) -> None:
+    path = tmp_path / "empty.py"
+    path.write_text("metainfo = dict(classes=('cell',))")
+    with pytest.raises(ConfigError, match=r"empty\.py: model is null; it must be a dict"):
+        ModelSpec(str(path), "nuclei").identity()
 
 
 def test_an_inference_config_is_not_trained() -> None:

@@ -79,6 +79,10 @@ ALL_OF_AN_IMAGE = ["geojson", "label-tiff", "npz", "ome-zarr", "imagej", "outlin
         ([*MEASURE, "--t", "3"], "no plane 3 for --t"),
         ([*MEASURE, "--planes", "3"], "no plane 3 for --planes"),
         ([*EXPORT, "coco", "--format", "dsb2018"], "--format is of the writers submission"),
+        (
+            ["ensemble", "found/predictions.json", "masks", "--out", "e.png"],
+            "e.png: the name of a dump ends with .pkl",
+        ),
         (["models", ""], "no model '' ships"),
     ],
     ids=lambda value: "-".join(value[-2:]) if isinstance(value, list) else "",
@@ -137,6 +141,27 @@ def test_odd_names_of_images_are_found_again(scene: Path, name: str) -> None:
     formats = [*ALL_OF_AN_IMAGE, "coco", "dump", "submission", "overlay", "table"]
     run(["export", "masks", "--images", "images", "--out-dir", "out", "--to", *formats])
     assert len(Path("cells.csv").read_text().splitlines()) >= 5
+
+
+def test_a_class_that_is_called_all(scene: Path) -> None:
+    names = [{"id": 1, "name": "all"}, {"id": 2, "name": "other"}]
+    changed("found/images.json", lambda content: content.update(categories=names))
+    run(
+        [
+            "measure",
+            "found/predictions.json",
+            "--out",
+            "c.csv",
+            "--group",
+            "images",
+            "--summary",
+            "s.csv",
+        ]
+    )
+    lines = Path("s_groups.csv").read_text().splitlines()
+    rows = [dict(zip(lines[0].split(","), line.split(","), strict=True)) for line in lines[1:]]
+    counts = {row["class"]: row["cells"] for row in rows if row["group"] == "images"}
+    assert counts == {"all": "2", "class all": "2", "other": "0"}
 
 
 def test_results_with_a_negative_box(scene: Path) -> None:
