@@ -12,7 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellseg_mmdet.cli.arguments import WRITERS_HELP, add_writer_arguments, writer_options
+from cellseg_mmdet.cli.arguments import (
+    WRITERS_HELP,
+    add_pixel_size_argument,
+    add_writer_arguments,
+    pixel_size_from,
+    writer_options,
+)
 from cellseg_mmdet.cli.evaluate import PREDICTIONS_HELP
 from cellseg_mmdet.export import WRITERS
 from cellseg_mmdet.images import add_plane_arguments, selection_from
@@ -24,7 +30,7 @@ if TYPE_CHECKING:
     from cellseg_mmdet.structures import ImagePrediction
 
 # Writers that read the images.
-_NEEDY = {"overlay": "overlays need", "table": "a table needs"}
+_NEEDY = {"overlay": "overlays need"} | dict.fromkeys(("table", "csv", "parquet"), "a table needs")
 
 EXAMPLES = """\
   cellseg export results/predictions.json --to geojson imagej --out-dir exported
@@ -64,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "a submission as PREDS the size of the image (default: the paths that PREDS names, where they are there)",
     )
     parser.add_argument("--recursive", action="store_true", help="search sub-folders as well")
+    add_pixel_size_argument(parser, ": in tables, label images and scale bars")
     add_writer_arguments(parser)
     add_plane_arguments(parser)
 
@@ -77,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
     from cellseg_mmdet.progress import progress_bar
 
     names = list(dict.fromkeys(args.to))
-    options = writer_options(args, names)
+    options = writer_options(args, names, pixel_size_from(args))
     writers = [WRITERS.get(name)(**options[name]) for name in names]
     source = read_source(args.predictions)
     pipeline, classes = _of_config(args, source)

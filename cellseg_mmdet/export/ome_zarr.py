@@ -44,6 +44,7 @@ class OmeZarrWriter(LabelWriter):
     Args:
         overlaps: who gets a pixel of several cells, see `label_map`.
         place: 'beside' or 'inside'.
+        pixel_size_um: height and width of a pixel, in place of what the images say.
 
     Raises:
         ConfigError: another value of one of them.
@@ -52,8 +53,13 @@ class OmeZarrWriter(LabelWriter):
     folder = "ome-zarr"
     what = "OME-Zarr label image"
 
-    def __init__(self, overlaps: Overlaps = "score", place: Place = "beside") -> None:
-        super().__init__(overlaps)
+    def __init__(
+        self,
+        overlaps: Overlaps = "score",
+        place: Place = "beside",
+        pixel_size_um: tuple[float, float] | None = None,
+    ) -> None:
+        super().__init__(overlaps, pixel_size_um)
         check_choice("place", place, PLACES)
         self.place: Place = place
 
@@ -67,7 +73,7 @@ class OmeZarrWriter(LabelWriter):
         else:
             image = self.out_dir / self.folder / f"{prediction.image_id}.zarr"
             version, name, source = "0.5", _NAME, None
-        labels = self.labels_of(prediction)
+        labels, size_um = self.labels_of(prediction), self.size_um(picture)
         about = _cells(prediction, self.classes, version, source)
         target = image / "labels" / name
         if source is None:
@@ -75,14 +81,12 @@ class OmeZarrWriter(LabelWriter):
             with staged_folder(image) as staged:
                 _write_group(staged, version, {})
                 _write_group(staged / "labels", version, {"labels": [name]})
-                _write_labels(
-                    staged / "labels" / name, labels, picture.pixel_size_um, version, about
-                )
+                _write_labels(staged / "labels" / name, labels, size_um, version, about)
                 _publish(staged, image)
         else:
             listed = _labels_listed(image / "labels", version)
             with staged_folder(target) as staged:
-                _write_labels(staged, labels, picture.pixel_size_um, version, about)
+                _write_labels(staged, labels, size_um, version, about)
                 _publish(staged, target)
             if name not in listed:
                 _write_group(image / "labels", version, {"labels": [*listed, name]})

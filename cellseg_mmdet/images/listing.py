@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from collections import defaultdict
@@ -19,6 +20,7 @@ from cellseg_mmdet.structures.image_key import ImageKey
 
 # What a run of inference keeps in the folder that it writes to; such a folder holds results, not images.
 RESULTS_MARK = ".cellseg-run"
+_LOG = logging.getLogger(__name__)
 # Cellpose writes its results beside the images, as a pickled object.
 _CELLPOSE_RESULT = "_seg.npy"
 
@@ -103,7 +105,8 @@ def find_images(
 
     Args:
         paths: files, OME-Zarr folders and folders of such.
-        recursive: search sub-folders as well, but for those that hold results of ``cellseg infer``.
+        recursive: search sub-folders as well, but for those that hold results of ``cellseg infer``. A folder without an
+            image of its own is searched so in any case, and that is logged.
         selection: for ``planes='each'`` headers are read, and every plane is a picture of its own.
         exclude: folders whose content is not taken, such as that of results.
 
@@ -225,9 +228,16 @@ def _images_of(path: Path, *, recursive: bool) -> list[Path]:
     if is_zarr(path):
         return [path]
     found = list_files(path, recursive=recursive)
+    if not found and not recursive:
+        found = list_files(path, recursive=True)
+        if found:
+            _LOG.warning(
+                "%s: no image in the folder itself; the %d in its sub-folders are taken",
+                path,
+                len(found),
+            )
     if not found:
-        hint = "" if recursive else " (its sub-folders were not searched: --recursive does)"
         raise FileNotFoundError(
-            f"{path}: no image in this folder{hint}; suffixes are {', '.join(image_suffixes())}"
+            f"{path}: no image in this folder and its sub-folders; suffixes are {', '.join(image_suffixes())}"
         )
     return found
