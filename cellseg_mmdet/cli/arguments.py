@@ -164,8 +164,8 @@ def add_device_argument(parser: argparse.ArgumentParser) -> None:
 
 WRITERS_HELP = (
     "submission: submission.csv; coco: predictions.json (COCO results) and images.json (the data set they refer to); "
-    "overlay: pictures; dump: predictions.pkl, what evaluate, ensemble and tune read; label-tiff, npz, ome-zarr: label "
-    "images; geojson: outlines for QuPath; imagej: ROI sets; outlines: text and SVG; csv, parquet: the table "
+    "overlay: pictures; dump: predictions.pkl, what evaluate, ensemble and export read; label-tiff, npz, ome-zarr: "
+    "label images; geojson: outlines for QuPath; imagej: ROI sets; outlines: text and SVG; csv, parquet: the table "
     "of cells that measure writes, cells.csv or cells.parquet; docs/exports.md says more"
 )
 

@@ -85,8 +85,10 @@ def run(args: argparse.Namespace) -> None:
 
     names = list(dict.fromkeys(args.to))
     options = writer_options(args, names, pixel_size_from(args))
-    writers = [WRITERS.get(name)(**options[name]) for name in names]
     source = read_source(args.predictions)
+    if "dump" in names:
+        options["dump"]["is_final"] = not (source.is_raw and args.no_postprocess)
+    writers = [WRITERS.get(name)(**options[name]) for name in names]
     pipeline, classes = _of_config(args, source)
     selection = selection_from(args)
     keys = _keys(args, selection)
@@ -161,7 +163,8 @@ def _picture(
         DataError: it is of another size.
     """
     from cellseg_mmdet.errors import DataError, UsageError
-    from cellseg_mmdet.images import ImageKey, image_size_hw
+    from cellseg_mmdet.images import image_size_hw
+    from cellseg_mmdet.images.listing import key_of_name
     from cellseg_mmdet.images.picture import Picture
 
     key = keys.get(found.image_id)
@@ -170,7 +173,7 @@ def _picture(
             raise UsageError(
                 f"{needed_by} the image of {found.image_id!r}: --images must name it, or its folder"
             )
-        key = ImageKey(found.img_path or found.image_id, name=found.image_id)
+        key = key_of_name(found.img_path or found.image_id, found.image_id)
     picture = Picture(key, selection)
     size_hw = image_size_hw(key, selection) if needed_by else (found.height, found.width)
     if size_hw != (found.height, found.width):

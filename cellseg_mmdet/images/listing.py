@@ -21,6 +21,8 @@ from cellseg_mmdet.structures.image_key import ImageKey
 # What a run of inference keeps in the folder that it writes to; such a folder holds results, not images.
 RESULTS_MARK = ".cellseg-run"
 _LOG = logging.getLogger(__name__)
+# What stands behind the stem of a file in the names of its scenes and planes.
+_PLANES = re.compile(r"(?:_s(\d+))?((?:_[a-z]\d+)*)")
 # Cellpose writes its results beside the images, as a pickled object.
 _CELLPOSE_RESULT = "_seg.npy"
 
@@ -157,6 +159,24 @@ def name_images(keys: Sequence[ImageKey], roots: dict[Path, Path]) -> list[Image
             return [replace(key, name=name) for key, name in zip(keys, names, strict=True)]
         for index in raised:
             level[index] += 1
+
+
+def key_of_name(path: str | os.PathLike[str], name: str) -> ImageKey:
+    """Return the key of a picture by its file and the name that `find_images` gave it.
+
+    Example:
+        >>> key_of_name("scan/stack.tif", "stack_s1_t0_z3")
+        ImageKey(path='scan/stack.tif', scene=1, plane='t0_z3', name='stack_s1_t0_z3')
+        >>> key_of_name("b/1.png", "b_1").plane is None
+        True
+    """
+    path = os.fspath(path)
+    stem = _safe(Path(path).stem)
+    match = _PLANES.fullmatch(name.removeprefix(stem)) if name.startswith(stem) else None
+    if match is None:
+        return ImageKey(path, name=name)
+    scene, plane = match.groups()
+    return ImageKey(path, None if scene is None else int(scene), plane[1:] or None, name)
 
 
 def _without_suffix(path: Path, root: Path) -> str:
