@@ -240,7 +240,7 @@ def run_demo() -> int:
     if "ship" in steps:
         run.command(
             "ship",
-            *("infer", "nuclei", SAMPLES, "--write", "overlay", "geojson", "table"),
+            *("infer", "nuclei", SAMPLES, "--write", "overlay", "geojson", "csv"),
             *("--out-dir", WORK_DIR / "nuclei"),
             env=env,
         )

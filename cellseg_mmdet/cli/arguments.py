@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from cellseg_mmdet.annotations.faults import OnError
 from cellseg_mmdet.choices import LAUNCHERS, SPLITS
 from cellseg_mmdet.config_files import is_model_name
+from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.processes import end_with_parent
 
 if TYPE_CHECKING:
@@ -163,9 +164,9 @@ def add_device_argument(parser: argparse.ArgumentParser) -> None:
 
 WRITERS_HELP = (
     "submission: submission.csv; coco: predictions.json (COCO results) and images.json (the data set they refer to); "
-    "overlay: pictures; dump: predictions.pkl, what evaluate, ensemble and tune read; label-tiff, npz, ome-zarr: label "
-    "images; geojson: outlines for QuPath; imagej: ROI sets; outlines: text and SVG; table: cells.csv, what measure "
-    "writes; docs/exports.md says more"
+    "overlay: pictures; dump: predictions.pkl, what evaluate, ensemble and export read; label-tiff, npz, ome-zarr: "
+    "label images; geojson: outlines for QuPath; imagej: ROI sets; outlines: text and SVG; csv, parquet: the table "
+    "of cells that measure writes, cells.csv or cells.parquet; docs/exports.md says more"
 )
 
 
@@ -209,7 +210,9 @@ def add_writer_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the columns of a table are called: cellseg, cellprofiler, qupath or imagej (default: cellseg)",
     )
     group.add_argument(
-        "--table-format", choices=("csv", "parquet"), help="of a table (default: csv)"
+        "--table-format",
+        choices=("csv", "parquet"),
+        help="of the writer table, which is csv or parquet (default: csv)",
     )
     if "ome-zarr" in WRITERS.names():
         group.add_argument(
@@ -220,19 +223,28 @@ def add_writer_arguments(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def writer_options(args: argparse.Namespace, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def writer_options(
+    args: argparse.Namespace,
+    names: Sequence[str],
+    pixel_size_um: tuple[float, float] | None = None,
+) -> dict[str, dict[str, Any]]:
     """Return the options of each of the writers that are named.
+
+    Args:
+        args: of `add_writer_arguments`.
+        names: of the writers.
+        pixel_size_um: height and width of a pixel for those that say it, in place of what the images say.
 
     Raises:
         UsageError: an option is given that none of them takes.
     """
-    from cellseg_mmdet.export import options_of
+    from cellseg_mmdet.export import options_of, taken_by
 
     measure = None
     if args.measurements:
-        from cellseg_mmdet.measure import QuPathMeasurements
+        from cellseg_mmdet.measure import MeasureOptions, QuPathMeasurements
 
-        measure = QuPathMeasurements()
+        measure = QuPathMeasurements(MeasureOptions(pixel_size_um=pixel_size_um))
     given = {
         "simplify_px": args.simplify,
         "overlaps": args.overlaps,
@@ -241,9 +253,45 @@ def writer_options(args: argparse.Namespace, names: Sequence[str]) -> dict[str, 
         "names": args.names,
         "table_format": args.table_format,
         "place": args.place,
+        "pixel_size_um": pixel_size_um if taken_by("pixel_size_um", names) else None,
         "format": args.format,
     }
     return options_of(names, given)
+
+
+def add_pixel_size_argument(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add ``--pixel-size UM [UM]``; `pixel_size_from` reads it."""
+    parser.add_argument(
+        "--pixel-size",
+        nargs="+",
+        type=_micrometres,
+        metavar="UM",
+        help=f"micrometres, or height and width of a pixel, in place of what the images say{what}",
+    )
+
+
+def pixel_size_from(args: argparse.Namespace) -> tuple[float, float] | None:
+    """Return height and width of a pixel in micrometres; None where they are not given.
+
+    Raises:
+        UsageError: more than two numbers are given.
+    """
+    given = args.pixel_size
+    if not given:
+        return None
+    if len(given) > 2:
+        raise UsageError("--pixel-size: give one number, or height and width")
+    return given[0], given[-1]
+
+
+def _micrometres(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: must be micrometres, more than 0")
+    return value
 
 
 def add_tta_argument(parser: argparse.ArgumentParser) -> None:

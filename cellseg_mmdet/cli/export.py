@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from cellseg_mmdet.cli.arguments import (
     WRITERS_HELP,
     add_on_error_argument,
+    add_pixel_size_argument,
     add_writer_arguments,
+    pixel_size_from,
     writer_options,
 )
 from cellseg_mmdet.cli.evaluate import PREDICTIONS_HELP
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from cellseg_mmdet.structures import ImagePrediction
 
 # Writers that read the images.
-_NEEDY = {"overlay": "overlays need", "table": "a table needs"}
+_NEEDY = {"overlay": "overlays need"} | dict.fromkeys(("table", "csv", "parquet"), "a table needs")
 
 EXAMPLES = """\
   cellseg export results/predictions.json --to geojson imagej --out-dir exported
@@ -70,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--recursive", action="store_true", help="search sub-folders as well")
     add_on_error_argument(parser)
+    add_pixel_size_argument(parser, ": in tables, label images and scale bars")
     add_writer_arguments(parser)
     add_plane_arguments(parser)
 
@@ -83,9 +86,11 @@ def run(args: argparse.Namespace) -> None:
     from cellseg_mmdet.progress import progress_bar
 
     names = list(dict.fromkeys(args.to))
-    options = writer_options(args, names)
-    writers = [WRITERS.get(name)(**options[name]) for name in names]
+    options = writer_options(args, names, pixel_size_from(args))
     source = read_source(args.predictions, on_error=args.on_error)
+    if "dump" in names:
+        options["dump"]["is_final"] = not (source.is_raw and args.no_postprocess)
+    writers = [WRITERS.get(name)(**options[name]) for name in names]
     pipeline, classes = _of_config(args, source)
     selection = selection_from(args)
     keys = _keys(args, selection)
@@ -160,7 +165,8 @@ def _picture(
         DataError: it is of another size.
     """
     from cellseg_mmdet.errors import DataError, UsageError
-    from cellseg_mmdet.images import ImageKey, image_size_hw
+    from cellseg_mmdet.images import image_size_hw
+    from cellseg_mmdet.images.listing import key_of_name
     from cellseg_mmdet.images.picture import Picture
     from cellseg_mmdet.structures import safe_name
 
@@ -171,7 +177,7 @@ def _picture(
             raise UsageError(
                 f"{needed_by} the image of {found.image_id!r}: --images must name it, or its folder"
             )
-        key = ImageKey(found.img_path or found.image_id, name=found.image_id)
+        key = key_of_name(found.img_path or found.image_id, found.image_id)
     picture = Picture(key, selection)
     size_hw = image_size_hw(key, selection) if needed_by else (found.height, found.width)
     if size_hw != (found.height, found.width):

@@ -35,6 +35,7 @@ EXAMPLES = """\
   cellseg infer my_config.py epoch_20.pth images/ --recursive --on-error skip --out-dir found
   cellseg infer my_config.py epoch_20.pth images/ --write coco dump --executor processes --out-dir found
   cellseg infer my_config.py epoch_20.pth slide.ome.tif --write geojson label-tiff --simplify 1 --out-dir found
+  cellseg infer nuclei images/ --write overlay geojson csv --pixel-size 0.325 --out-dir found
   cellseg infer my_config.py epoch_20.pth stack.tif --channel 0 --z max --out-dir found
   cellseg infer my_config.py epoch_20.pth slide.ome.tif --memory 3 --write coco --out-dir found
 """
@@ -97,12 +98,15 @@ def run(args: argparse.Namespace) -> None:
     from cellseg_mmdet.shipped import model_files
 
     write = [name for name in args.write if name != "overlay" or not args.no_overlays]
-    options = writer_options(args, write)
+    is_number = args.pixel_size and args.pixel_size != "file"
+    options = writer_options(args, write, (args.pixel_size,) * 2 if is_number else None)
+    config, _ = model_files(args.config, args.checkpoint)  # is there such a model?
     scale = scale_from(args)
-    if args.checkpoint is None and scale == ScaleChoice():
-        scale = ScaleChoice(diameter_px="auto")
-
-    model_files(args.config, args.checkpoint)  # is there such a model?
+    is_said = scale.scale or scale.diameter_px
+    if args.checkpoint is None and not is_said:
+        # Models that ship estimate the size of the cells, unless that of a pixel tells them.
+        is_told = scale.pixel_size_um is not None and _knows_pixel_size(config)
+        scale = scale if is_told else ScaleChoice(diameter_px="auto")
     selection = selection_from(args)
     tasks = plan(args.paths, recursive=args.recursive, selection=selection, out_dir=args.out_dir)
     model = ModelSpec(
@@ -129,3 +133,10 @@ def run(args: argparse.Namespace) -> None:
         tile=tile_choice_from(args),
     )
     print(summary)
+
+
+def _knows_pixel_size(config: str) -> bool:
+    """Return whether a model says how large the pixels were that it was trained on."""
+    from cellseg_mmdet.config_content import read_config
+
+    return "pixel_size_um" in (read_config(config).get("cell_scale") or {})

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 from cellseg_mmdet.annotations.faults import OnError
+from cellseg_mmdet.cli.arguments import add_pixel_size_argument, pixel_size_from
 from cellseg_mmdet.cli.evaluate import PREDICTIONS_HELP
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.images import add_plane_arguments, selection_from
@@ -52,13 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "FILE_groups.csv as well, a row for each group",
     )
     parser.add_argument("--page", metavar="DIR", help="folder for index.html: the summaries, drawn")
-    parser.add_argument(
-        "--pixel-size",
-        nargs="+",
-        type=_micrometres,
-        metavar="UM",
-        help="micrometres, or height and width of a pixel, in place of what the images say",
-    )
+    add_pixel_size_argument(parser, "")
     parser.add_argument(
         "--neighbours",
         type=_pixels,
@@ -104,9 +99,7 @@ def run(args: argparse.Namespace) -> None:
     check_table_path(args.out)
     if args.summary and Path(args.summary).suffix.lower() != ".csv":
         raise UsageError(f"{args.summary}: the name of a summary ends with .csv")
-    if args.pixel_size and len(args.pixel_size) > 2:
-        raise UsageError("--pixel-size: give one number, or height and width")
-    size = None if not args.pixel_size else (args.pixel_size[0], args.pixel_size[-1])
+    size = pixel_size_from(args)
     of_groups = None
     if args.summary and args.group is not None:
         path = Path(args.summary)
@@ -152,13 +145,6 @@ def _check_apart(*paths: str | Path | None) -> None:
         raise UsageError(
             f"{twice[0]}: the table, the summary and that of groups would be one file; give them other names"
         )
-
-
-def _micrometres(text: str) -> float:
-    value = _number(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: must be micrometres, more than 0")
-    return value
 
 
 def _pixels(text: str) -> float:

@@ -1,4 +1,4 @@
-"""Write a report on a run: one HTML page with scores, errors, the worst and the best images, sizes and calibration.
+"""Write a report on a run: one HTML page with scores, errors, worst and best images, sizes, calibration, measurements.
 
 PREDS is a dump of raw predictions (.pkl), shown after the post-processing of its config; or final cells of any kind
 that `cellseg evaluate` reads: COCO results, annotations, a csv file, a folder of label images. The page
@@ -17,6 +17,7 @@ from cellseg_mmdet.visualization.pages.comparison import Cells
 
 EXAMPLES = """\
   cellseg report val.pkl --ann data/sartorius/annotations/val_fold0.json --config my_config.py --out report
+  cellseg report results/labels --ann val.json --images images --out report --group '(?P<plate>p[0-9]+)_'
   cellseg report submission.csv --ann train.csv --images train --out report --pictures
 """
 
@@ -52,6 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="filled",
         help="how the pictures show cells: filled, or contours alone, by OpenCV's findContours or Canny",
     )
+    parser.add_argument(
+        "--group",
+        metavar="REGEX",
+        help="groups of images in the section on measurements, taken from the name of each image as by `cellseg "
+        "measure` (default: by cell type, where the annotations say it)",
+    )
     add_on_error_argument(parser)
 
 
@@ -66,6 +73,7 @@ def run(args: argparse.Namespace) -> None:
         args.config,
         images_dir=args.images,
         on_error=args.on_error,
+        group=args.group,
     )
     page = write_report(run, args.out, num_images=args.num_images)
     print(f"{page}: report on {len(run.studies)} images, {page.stat().st_size / 1e6:.1f} MB")

@@ -106,9 +106,7 @@ def read_measuring_task(
             an image nowhere.
         DataError: the cells cannot be read, or an image of them is not there.
     """
-    pattern = _compiled(group)
-    if pattern is not None:
-        _check_groups(pattern)
+    pattern = None if group is None else compiled_groups(group)
     source = read_source(predictions, on_error=on_error)
     parsed = None if config is None else read_config(config)
     if source.is_raw and postprocess and parsed is None:
@@ -138,7 +136,7 @@ def read_measuring_task(
         for one in found:
             picture = _picture_of(one, pictures)
             path = picture.path if picture else one.img_path or one.image_id
-            groups[one.image_id] = _groups_in(pattern, path)
+            groups[one.image_id] = groups_in(pattern, path)
     return MeasuringTask(
         found,
         classes,
@@ -163,28 +161,38 @@ def _classes_of(source: CellSource, context: Context) -> tuple[str, ...] | None:
     return tuple(sorted(named))  # the order in which its labels count
 
 
-def _compiled(group: str | None) -> re.Pattern[str] | None:
-    if group is None:
-        return None
+def compiled_groups(group: str) -> re.Pattern[str]:
+    """Return the expression that takes columns from the paths of images, see `read_measuring_task`.
+
+    Raises:
+        UsageError: it is none, empty, or names a column that there is.
+    """
     if not group:
         raise UsageError(
             "--group: the expression is empty; leave it out, or say what to find in the paths"
         )
     try:
-        return re.compile(group)
+        pattern = re.compile(group)
     except re.error as error:
         raise UsageError(f"--group {group}: no regular expression: {error}") from None
-
-
-def _check_groups(pattern: re.Pattern[str]) -> None:
     taken = sorted(set(pattern.groupindex) & reserved_names())
     if taken:
         raise UsageError(
             f"--group {pattern.pattern}: there are columns {', '.join(taken)} already; give the groups other names"
         )
+    return pattern
 
 
-def _groups_in(pattern: re.Pattern[str], path: str) -> dict[str, str]:
+def groups_in(pattern: re.Pattern[str], path: str) -> dict[str, str]:
+    """Return column -> value, taken from the path of an image.
+
+    Raises:
+        UsageError: the expression fits nowhere in it.
+
+    Example:
+        >>> groups_in(compiled_groups(r"(?P<plate>p[0-9]+)"), "scan/p3_A1.tif")
+        {'plate': 'p3'}
+    """
     match = pattern.search(path.replace(os.sep, "/"))
     if match is None:
         raise UsageError(

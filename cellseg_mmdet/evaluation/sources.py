@@ -3,6 +3,7 @@
 | kind | is told by | scores | post-processing |
 |---|---|---|---|
 | dump of raw predictions | ``.pkl`` with a list | yes | that of the config |
+| dump of final predictions, of ``cellseg infer`` | the same, with ``final_classes`` in its entries | yes | - |
 | annotations | ``.json`` with an object, ``.pkl`` with a dict | no | - |
 | COCO results | ``.json`` with a list | yes | - |
 | csv of cells: a submission, a train.csv | ``.csv`` | no | - |
@@ -35,7 +36,7 @@ from cellseg_mmdet.structures import (
     ImagePrediction,
     ImageRecord,
     from_records,
-    load_predictions,
+    load_dump,
 )
 
 PathLike = str | os.PathLike[str]
@@ -133,7 +134,7 @@ class RecordSource(_Source):
 
 @dataclass
 class DumpSource(_Source):
-    """Raw predictions."""
+    """Raw predictions, or final ones, which say their classes."""
 
     content: list[ImagePrediction] = field(kw_only=True)
 
@@ -141,8 +142,9 @@ class DumpSource(_Source):
         return self.content
 
     def records(self, context: Context) -> list[ImageRecord]:
-        finals = map(context.postprocess, self.content) if context.postprocess else self.content
-        return as_records(list(finals), context.classes)
+        postprocess = context.postprocess if self.is_raw else None
+        finals = map(postprocess, self.content) if postprocess else self.content
+        return as_records(list(finals), self.classes or context.classes)
 
 
 @dataclass
@@ -216,15 +218,16 @@ def read_source(
             tell=tell,
         )
     if suffix in (".pkl", ".pickle") and not _is_annotation_pickle(path):
-        found = load_predictions(path)
-        sizes = {image.image_id: (image.height, image.width) for image in found}
+        dump = load_dump(path)
+        sizes = {image.image_id: (image.height, image.width) for image in dump.predictions}
         return DumpSource(
-            "dump of raw predictions",
-            is_raw=True,
+            f"dump of {'final' if dump.is_final else 'raw'} predictions",
+            is_raw=not dump.is_final,
             has_scores=True,
             says_types=True,
+            classes=dump.classes,
             sizes_hw=sizes,
-            content=found,
+            content=dump.predictions,
         )
     if suffix not in {known for name in LAYOUTS.names() for known in LAYOUTS.get(name)().suffixes}:
         raise DataError(

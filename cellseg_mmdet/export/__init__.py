@@ -13,6 +13,7 @@ from cellseg_mmdet.export.writer import (
     Written,
     opened,
     options_of,
+    taken_by,
     total,
 )
 from cellseg_mmdet.registry import import_siblings
@@ -32,6 +33,7 @@ __all__ = [
     "label_map",
     "opened",
     "options_of",
+    "taken_by",
     "to_coco_results",
     "to_geojson",
     "total",

@@ -138,7 +138,7 @@ def _features(
         columns[name] = column.tolist()
     scores, labels = prediction.scores.tolist(), prediction.labels.tolist()
     classifications = {
-        label: {"name": class_name(label, classes), "color": list(class_rgb(label))}
+        label: _classification(class_name(label, classes), class_rgb(label))
         for label in sorted(set(labels))
     }
     for cell in cells:
@@ -162,6 +162,17 @@ def _features(
                 },
             },
         }
+
+
+def _classification(name: str, rgb: tuple[int, int, int]) -> dict[str, Any]:
+    """Return a class as QuPath keeps it: colons part the names of a class and its sub-classes, lines have no breaks.
+
+    Of a name that its ``PathClass`` refuses, QuPath would import none of the cells.
+    """
+    names = [" ".join(part.split()) for part in name.split(":")]
+    names = [part for part in names if part] or ["no name"]
+    about = {"name": names[0]} if len(names) == 1 else {"names": names}
+    return {**about, "color": list(rgb)}
 
 
 def _geometry(polygons: Sequence[Polygon]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -42,14 +43,15 @@ class ImageJWriter(OutlineWriter):
     def write(self, prediction: ImagePrediction, picture: Picture) -> list[Path]:
         path = self.path_of(prediction, ".zip")
         digits = max(4, len(str(len(prediction))))
-        plane = picture.plane_indices
+        place = _Place.of(picture)
         with (
             atomic_write(path) as temporary,
             zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
         ):
             for cell in self.cells_of(prediction):
                 label = int(prediction.labels[cell.index])
-                roi = _roi(cell, plane)
+                roi = _roi(cell)
+                place.put(roi)
                 name = f"{cell.cell_id:0{digits}} {class_name(label, self.classes)}"
                 roi.name = name
                 roi.stroke_color = bytes((255, *class_rgb(label)))
@@ -60,7 +62,7 @@ class ImageJWriter(OutlineWriter):
         return [path]
 
 
-def _roi(cell: OutlinedCell, plane: Mapping[str, int]) -> ImagejRoi:
+def _roi(cell: OutlinedCell) -> ImagejRoi:
     if len(cell.polygons) == 1 and len(cell.polygons[0]) == 1:
         ring = cell.polygons[0][0]
         is_large = ring.max(initial=0) > _LARGEST_INTEGER
@@ -77,7 +79,6 @@ def _roi(cell: OutlinedCell, plane: Mapping[str, int]) -> ImagejRoi:
         roi.left, roi.top = (int(side) for side in points.min(axis=0))
         roi.right, roi.bottom = (int(side) for side in points.max(axis=0))
     roi.options |= ROI_OPTIONS.OVERLAY_LABELS
-    _place(roi, plane)
     return roi
 
 
@@ -96,11 +97,26 @@ def _path(polygons: Sequence[Polygon]) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _place(roi: ImagejRoi, plane: Mapping[str, int]) -> None:
-    """Put a region on its plane: a hyperstack has three numbers for that, a stack of one axis one; all from 1 on."""
-    if len(plane) == 1:
-        roi.position = next(iter(plane.values())) + 1
-    else:
-        roi.c_position = plane.get("C", -1) + 1
-        roi.z_position = plane.get("Z", -1) + 1
-        roi.t_position = plane.get("T", -1) + 1
+@dataclass(frozen=True)
+class _Place:
+    """Where in its stack a region is shown, numbers from 1 on, 0 for everywhere.
+
+    A stack along one axis has one number, ``position``; a hyperstack, along two or three, has ``czt``. Each kind
+    ignores or misreads the numbers of the other (``drawOverlay`` of ImageJ's ImageCanvas).
+    """
+
+    position: int = 0
+    czt: tuple[int, int, int] = (0, 0, 0)
+
+    @classmethod
+    def of(cls, picture: Picture) -> _Place:
+        plane = picture.plane_indices
+        axes = [axis for axis, size in picture.stack_sizes.items() if size > 1] or list(plane)
+        if len(axes) == 1:
+            return cls(position=plane.get(axes[0], -1) + 1)
+        channel, z, t = (plane.get(axis, -1) + 1 for axis in "CZT")
+        return cls(czt=(channel, z, t))
+
+    def put(self, roi: ImagejRoi) -> None:
+        roi.position = self.position
+        roi.c_position, roi.z_position, roi.t_position = self.czt

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from cellseg_mmdet.export.writer import ImageWriter
+from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.postprocess import RemoveOverlaps
 from cellseg_mmdet.postprocess.parameters import check_choice
 from cellseg_mmdet.structures import ImagePrediction
@@ -68,15 +69,23 @@ class LabelWriter(ImageWriter):
 
     Args:
         overlaps: who gets a pixel of several cells, see `label_map`.
+        pixel_size_um: height and width of a pixel, in place of what the images say.
 
     Raises:
         ConfigError: another value of ``overlaps``.
     """
 
-    def __init__(self, overlaps: Overlaps = "score") -> None:
+    def __init__(
+        self, overlaps: Overlaps = "score", pixel_size_um: tuple[float, float] | None = None
+    ) -> None:
         super().__init__()
         check_choice("overlaps", overlaps, OVERLAPS)
         self.overlaps: Overlaps = overlaps
+        self._pixel_size_um = pixel_size_um
+
+    def size_um(self, picture: Picture) -> tuple[float, float] | None:
+        """Return height and width of a pixel in micrometres, None where nothing says them."""
+        return self._pixel_size_um or picture.pixel_size_um
 
     def labels_of(self, prediction: ImagePrediction) -> np.ndarray:
         """Return the label map (H, W) uint32, and count what overlaps cost."""

@@ -27,6 +27,7 @@ class LabelTiffWriter(LabelWriter):
 
     Args:
         overlaps: who gets a pixel of several cells, see `label_map`.
+        pixel_size_um: height and width of a pixel, in place of what the images say.
 
     Example:
         >>> import tifffile
@@ -54,8 +55,9 @@ class LabelTiffWriter(LabelWriter):
             "Name": image_title(prediction.image_id),
         }
         options: dict[str, Any] = {}
-        if picture.pixel_size_um is not None:
-            height_um, width_um = picture.pixel_size_um
+        size_um = self.size_um(picture)
+        if size_um is not None:
+            height_um, width_um = size_um
             about |= {
                 "PhysicalSizeX": width_um,
                 "PhysicalSizeXUnit": "\u00b5m",

@@ -34,6 +34,7 @@ class NpzWriter(LabelWriter):
 
     Args:
         overlaps: who gets a pixel of several cells in ``labels``, see `label_map`.
+        pixel_size_um: height and width of a pixel, in place of what the images say.
     """
 
     folder = "npz"
@@ -57,8 +58,8 @@ class NpzWriter(LabelWriter):
             "lengths": masks.lengths,
             "offsets": masks.offsets,
         }
-        if picture.pixel_size_um is not None:
-            arrays["pixel_size_um"] = np.array(picture.pixel_size_um)
+        if (size_um := self.size_um(picture)) is not None:
+            arrays["pixel_size_um"] = np.array(size_um)
         with (
             atomic_write(path) as temporary,
             zipfile.ZipFile(temporary, "w") as archive,

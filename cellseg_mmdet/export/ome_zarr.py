@@ -6,7 +6,8 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -47,6 +48,7 @@ class OmeZarrWriter(LabelWriter):
     Args:
         overlaps: who gets a pixel of several cells, see `label_map`.
         place: 'beside' or 'inside'.
+        pixel_size_um: height and width of a pixel, in place of what the images say.
 
     Raises:
         ConfigError: another value of one of them.
@@ -55,22 +57,33 @@ class OmeZarrWriter(LabelWriter):
     folder = "ome-zarr"
     what = "OME-Zarr label image"
 
-    def __init__(self, overlaps: Overlaps = "score", place: Place = "beside") -> None:
-        super().__init__(overlaps)
+    def __init__(
+        self,
+        overlaps: Overlaps = "score",
+        place: Place = "beside",
+        pixel_size_um: tuple[float, float] | None = None,
+    ) -> None:
+        super().__init__(overlaps, pixel_size_um)
         check_choice("place", place, PLACES)
         self.place: Place = place
 
     def write(self, prediction: ImagePrediction, picture: Picture) -> list[Path]:
         path = Path(picture.key.path)
-        if self.place == "inside" and path.is_dir() and is_zarr(path):
+        is_inside = self.place == "inside" and path.is_dir() and is_zarr(path)
+        if is_inside:
             image = _image_group(path, picture)
             version = _version_of(image)
-            name = "_".join([_NAME, *([picture.key.plane] if picture.key.plane else [])])
-            source = "../../"
+            plane = _plane_of(picture)
+            name, source = "_".join([_NAME, *([plane] if plane else [])]), "../../"
         else:
             image = self.path_of(prediction, ".zarr")
             version, name, source = "0.5", _NAME, None
         labels = self.labels_of(prediction)
+        frame = (
+            _Frame.of_image(image, picture.plane_indices)
+            if is_inside
+            else _Frame.of_labels(labels.shape, self.size_um(picture))
+        )
         about = _cells(prediction, self.classes, version, source)
         target = image / "labels" / name
         if source is None:
@@ -78,18 +91,111 @@ class OmeZarrWriter(LabelWriter):
             with staged_folder(image) as staged:
                 _write_group(staged, version, {})
                 _write_group(staged / "labels", version, {"labels": [name]})
-                _write_labels(
-                    staged / "labels" / name, labels, picture.pixel_size_um, version, about
-                )
+                _write_labels(staged / "labels" / name, labels, frame, version, about)
                 _publish(staged, image)
         else:
             listed = _labels_listed(image / "labels", version)
             with staged_folder(target) as staged:
-                _write_labels(staged, labels, picture.pixel_size_um, version, about)
+                _write_labels(staged, labels, frame, version, about)
                 _publish(staged, target)
             if name not in listed:
                 _write_group(image / "labels", version, {"labels": [*listed, name]})
         return [image if source is None else target]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Where labels lie: their axes, and shape and transformations of each level.
+
+    Attributes:
+        axes: as NGFF has them, y and x among them.
+        shapes: of each level, 1 along all axes but y and x.
+        transforms: ``coordinateTransformations`` of each level, and
+        whole: of all of them; none for most.
+    """
+
+    axes: Sequence[Mapping[str, Any]]
+    shapes: Sequence[tuple[int, ...]]
+    transforms: Sequence[Sequence[Mapping[str, Any]]]
+    whole: Sequence[Mapping[str, Any]] = ()
+
+    @classmethod
+    def of_labels(cls, size_hw: Sequence[int], pixel_size_um: tuple[float, float] | None) -> _Frame:
+        """Return that of labels without an image: each level is half as large as the one before."""
+        axes = [{"name": axis, "type": "space"} for axis in "yx"]
+        if pixel_size_um is not None:
+            axes = [{**axis, "unit": "micrometer"} for axis in axes]
+        shapes = [(size_hw[0], size_hw[1])]
+        while max(shapes[-1]) > _SMALLEST_PX:
+            height, width = shapes[-1]
+            shapes.append(((height + 1) // 2, (width + 1) // 2))
+        steps = [
+            [side * 2**number for side in pixel_size_um or (1.0, 1.0)]
+            for number in range(len(shapes))
+        ]
+        return cls(axes, shapes, [[{"type": "scale", "scale": step}] for step in steps])
+
+    @classmethod
+    def of_image(cls, group: Path, plane: Mapping[str, int]) -> _Frame:
+        """Return that of labels of a plane of an image: as many levels, of the same axes and the same sizes.
+
+        NGFF demands the former. Along axes that the labels do not tell apart they are 1 long, and a translation puts
+        them onto their plane.
+
+        Raises:
+            DataError: the image has no axes or transformations, as before NGFF 0.4.
+        """
+        multiscale = _attributes(group)["multiscales"][0]
+        axes, datasets = multiscale.get("axes", ()), multiscale["datasets"]
+        names = [axis.get("name") for axis in axes if isinstance(axis, Mapping)]
+        transforms = [dataset.get("coordinateTransformations", ()) for dataset in datasets]
+        if not {"y", "x"} <= set(names) or not all(transforms):
+            raise DataError(
+                f"{group}: its metadata has no axes or no transformations, as before NGFF 0.4; leave out --place inside"
+            )
+        import zarr
+
+        shapes = []
+        for dataset in datasets:
+            array = zarr.open_array(str(group / dataset["path"]), mode="r")
+            shapes.append(
+                tuple(
+                    side if name in ("y", "x") else 1
+                    for name, side in zip(names, array.shape, strict=True)
+                )
+            )
+        first = next(one["scale"] for one in transforms[0] if one["type"] == "scale")
+        at = [plane.get(str(name).upper(), 0) if name in ("z", "t") else 0 for name in names]
+        shift = [index * step for index, step in zip(at, first, strict=True)]
+        return cls(
+            axes,
+            shapes,
+            [_shifted(one, shift) for one in transforms],
+            multiscale.get("coordinateTransformations", ()),
+        )
+
+
+def _shifted(
+    transforms: Sequence[Mapping[str, Any]], shift: Sequence[float]
+) -> list[Mapping[str, Any]]:
+    """Return a scale and, where it is not 0, a translation, moved by ``shift``."""
+    scale = next(one for one in transforms if one["type"] == "scale")
+    offset = next(
+        (one["translation"] for one in transforms if one["type"] == "translation"),
+        [0.0] * len(shift),
+    )
+    moved = [one + other for one, other in zip(offset, shift, strict=True)]
+    return [scale, *([{"type": "translation", "translation": moved}] if any(moved) else [])]
+
+
+def _plane_of(picture: Picture) -> str:
+    """Return the plane of a stack that labels are of, as ``t0_z3``; '' for a picture that is none."""
+    if picture.key.plane:
+        return picture.key.plane
+    sizes, at = picture.stack_sizes, picture.plane_indices
+    return "_".join(
+        f"{axis.lower()}{at[axis]}" for axis in "TZ" if axis in at and sizes.get(axis, 1) > 1
+    )
 
 
 def _image_group(path: Path, picture: Picture) -> Path:
@@ -150,49 +256,61 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _write_labels(
-    folder: Path,
-    labels: np.ndarray,
-    pixel_size_um: tuple[float, float] | None,
-    version: str,
-    about: Mapping[str, Any],
+    folder: Path, labels: np.ndarray, frame: _Frame, version: str, about: Mapping[str, Any]
 ) -> None:
-    """Write a label image with its levels: each pixel of the next one is that at the even rows and columns of this."""
-    scale = pixel_size_um or (1.0, 1.0)
-    axes: list[dict[str, str]] = [{"name": axis, "type": "space"} for axis in "yx"]
-    if pixel_size_um is not None:
-        axes = [{**axis, "unit": "micrometer"} for axis in axes]
+    """Write a label image with its levels by nearest neighbour: of half the size, the even rows and columns."""
+    names = [axis["name"] for axis in frame.axes]
+    y, x = names.index("y"), names.index("x")
     datasets: list[dict[str, Any]] = []
-    level = labels
-    while True:
-        number = len(datasets)
-        array = _create(folder / str(number), level, version)
-        for y in range(0, level.shape[0], _CHUNK_PX):
-            rows = slice(y, y + _CHUNK_PX)
-            array[rows] = level[rows]
-        step = [side * 2**number for side in scale]
-        transform = {"type": "scale", "scale": step}
-        datasets.append({"path": str(number), "coordinateTransformations": [transform]})
-        if max(level.shape) <= _SMALLEST_PX:
-            break
-        level = level[::2, ::2]
-    multiscale = {"name": _NAME, "axes": axes, "datasets": datasets, "type": "nearest"}
+    for number, (shape, transforms) in enumerate(zip(frame.shapes, frame.transforms, strict=True)):
+        array = _create(folder / str(number), shape, names, version)
+        rows, columns = (
+            _taken(side, shape[axis]) for axis, side in zip((y, x), labels.shape, strict=True)
+        )
+        for begin in range(0, shape[y], _CHUNK_PX):
+            band = labels[rows[begin : begin + _CHUNK_PX]]
+            band = band if shape[x] == labels.shape[1] else band[:, columns]
+            place: list[int | slice] = [0] * len(shape)
+            place[y], place[x] = slice(begin, begin + _CHUNK_PX), slice(None)
+            array[tuple(place)] = band if y < x else band.T
+        datasets.append({"path": str(number), "coordinateTransformations": list(transforms)})
+    multiscale = {
+        "name": _NAME,
+        "axes": list(frame.axes),
+        "datasets": datasets,
+        "type": "nearest",
+        **({"coordinateTransformations": list(frame.whole)} if frame.whole else {}),
+    }
     if version == "0.4":
         multiscale["version"] = version
     _write_group(folder, version, {"multiscales": [multiscale], "image-label": about})
 
 
-def _create(path: Path, level: np.ndarray, version: str) -> zarr.Array:
+def _taken(length: int, count: int) -> np.ndarray:
+    """Return which of so many pixels a level of ``count`` takes: every second one, whichever way its length is rounded.
+
+    Example:
+        >>> _taken(5, 2).tolist(), _taken(5, 3).tolist(), _taken(2, 4).tolist()
+        ([0, 2], [0, 2, 4], [0, 0, 1, 1])
+    """
+    step = max(round(length / count), 1)
+    if count in (length // step, -(-length // step)):
+        return np.arange(count) * step
+    return np.arange(count) * length // count
+
+
+def _create(path: Path, shape: Sequence[int], names: Sequence[str], version: str) -> zarr.Array:
     import zarr
     from zarr.codecs import ZstdCodec
 
     is_new = version == "0.5"
     return zarr.create_array(
         store=str(path),
-        shape=level.shape,
-        chunks=tuple(min(side, _CHUNK_PX) for side in level.shape),
+        shape=tuple(shape),
+        chunks=tuple(min(side, _CHUNK_PX) for side in shape),
         dtype=np.uint32,
         zarr_format=3 if is_new else 2,
-        dimension_names=("y", "x") if is_new else None,
+        dimension_names=tuple(names) if is_new else None,
         compressors=ZstdCodec(level=3) if is_new else "auto",
         chunk_key_encoding={"name": "default" if is_new else "v2", "separator": "/"},
         fill_value=0,

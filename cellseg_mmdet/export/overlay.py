@@ -32,6 +32,7 @@ class OverlayWriter(ImageWriter):
 
     Args:
         scale: how many times the drawing is larger than the image; 1 or 2 by its size.
+        pixel_size_um: height and width of a pixel, in place of what the images say.
 
     Raises:
         ConfigError: ``scale`` is not a whole number from 1 on.
@@ -40,11 +41,13 @@ class OverlayWriter(ImageWriter):
     folder = "overlays"
     what = "picture"
 
-    def __init__(self, scale: int | None = None) -> None:
+    def __init__(
+        self, scale: int | None = None, pixel_size_um: tuple[float, float] | None = None
+    ) -> None:
         super().__init__()
         if scale is not None and not (isinstance(scale, int) and scale >= 1):
             raise ConfigError(f"scale={scale!r}: must be a whole number from 1 on")
-        self.scale = scale
+        self.scale, self.pixel_size_um = scale, pixel_size_um
 
     def write(self, prediction: ImagePrediction, picture: Picture) -> list[Path]:
         path = self.path_of(prediction, ".png")
@@ -55,7 +58,7 @@ class OverlayWriter(ImageWriter):
             of_class = [class_rgb(label)[::-1] for label in prediction.labels.tolist()]
             colors = np.array(of_class, dtype=np.uint8).reshape(-1, 3)
         drawing = Drawing(prediction.masks, colors=colors, scale=scale)
-        below = legend(width * scale, self._entries(prediction), _bar(picture, width, scale))
+        below = legend(width * scale, self._entries(prediction), self._bar(picture, width, scale))
         rows = max(1, _MAX_PIXELS // (width * scale**2))
         with (
             picture.bgr8_reader() as image_rows,
@@ -78,8 +81,6 @@ class OverlayWriter(ImageWriter):
             for label, count in enumerate(counts)
         ]
 
-
-def _bar(picture: Picture, width: int, scale: int) -> ScaleBar | None:
-    if picture.pixel_size_um is None:
-        return None
-    return scale_bar(width * scale, picture.pixel_size_um[1] / scale)
+    def _bar(self, picture: Picture, width: int, scale: int) -> ScaleBar | None:
+        size_um = self.pixel_size_um or picture.pixel_size_um
+        return None if size_um is None else scale_bar(width * scale, size_um[1] / scale)

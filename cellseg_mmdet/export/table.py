@@ -11,6 +11,9 @@ from cellseg_mmdet.export.writer import WRITERS, Writer, Written
 from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.structures import ImagePrediction
 
+# Height and width of a pixel in micrometres.
+_SizeUm = tuple[float, float] | None
+
 
 @WRITERS.register("table")
 class TableWriter(Writer):
@@ -44,7 +47,7 @@ class TableWriter(Writer):
         self,
         table_format: str = "csv",
         names: str = "cellseg",
-        pixel_size_um: tuple[float, float] | None = None,
+        pixel_size_um: _SizeUm = None,
     ) -> None:
         super().__init__()
         # Not at the top: numba takes a second, which the help of a command should not.
@@ -75,3 +78,19 @@ class TableWriter(Writer):
         self._table.close()
         self.finish()
         return Written({self._table.path: "table of cells"})
+
+
+@WRITERS.register("csv")
+class CsvWriter(TableWriter):
+    """``cells.csv``, see `TableWriter`; the csv files of competitions are written by ``submission``."""
+
+    def __init__(self, names: str = "cellseg", pixel_size_um: _SizeUm = None) -> None:
+        super().__init__("csv", names, pixel_size_um)
+
+
+@WRITERS.register("parquet")
+class ParquetWriter(TableWriter):
+    """``cells.parquet``, see `TableWriter`; it needs pyarrow."""
+
+    def __init__(self, names: str = "cellseg", pixel_size_um: _SizeUm = None) -> None:
+        super().__init__("parquet", names, pixel_size_um)

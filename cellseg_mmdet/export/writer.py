@@ -192,19 +192,25 @@ def options_of(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict
     taken = {name: set(inspect.signature(WRITERS.get(name)).parameters) for name in names}
     for option in given:
         if not any(option in parameters for parameters in taken.values()):
-            takers = [
-                name
-                for name in WRITERS.names()
-                if option in inspect.signature(WRITERS.get(name)).parameters
-            ]
+            takers = ", ".join(taken_by(option, WRITERS.names()))
             raise UsageError(
-                f"{_FLAGS.get(option, '--' + option.replace('_', '-'))} is of the writers {', '.join(takers)}; "
+                f"{_FLAGS.get(option, '--' + option.replace('_', '-'))} is of the writers {takers}; "
                 f"to be written are {', '.join(names)}"
             )
     return {
         name: {option: value for option, value in given.items() if option in parameters}
         for name, parameters in taken.items()
     }
+
+
+def taken_by(option: str, names: Sequence[str]) -> list[str]:
+    """Return those of the writers that take an option, by the names of their parameters.
+
+    Example:
+        >>> taken_by("simplify_px", ["geojson", "npz"])
+        ['geojson']
+    """
+    return [name for name in names if option in inspect.signature(WRITERS.get(name)).parameters]
 
 
 @contextmanager

@@ -32,6 +32,7 @@ class ImageSource:
         pixel_size_um: (height, width) of an upright pixel, or None.
         size_hw: height and width, upright.
         dtype: of the pixels.
+        stack_sizes: axis letter -> length, of each axis of the file along which planes are selected.
         levels: height and width of the size that was selected (by default the full one), and of each smaller one that
             the file holds.
 
@@ -70,6 +71,7 @@ class ImageSource:
             size = (size[0] * full_hw[0] / height, size[1] * full_hw[1] / width)
         self.pixel_size_um = size
         self.channels = _channels(scene, plane)
+        self.stack_sizes = {axis: size for axis, size in scene.sizes.items() if axis not in "YXS"}
 
     def read(self, level: int = 0) -> Image:
         """Read the whole picture.

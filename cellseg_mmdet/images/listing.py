@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +19,9 @@ from cellseg_mmdet.structures.image_key import ImageKey, safe_name
 
 # What a run of inference keeps in the folder that it writes to; such a folder holds results, not images.
 RESULTS_MARK = ".cellseg-run"
+_LOG = logging.getLogger(__name__)
+# What stands behind the stem of a file in the names of its scenes and planes.
+_PLANES = re.compile(r"(?:_s(\d+))?((?:_[a-z]\d+)*)")
 # Cellpose writes its results beside the images, as a pickled object.
 _CELLPOSE_RESULT = "_seg.npy"
 
@@ -102,7 +106,8 @@ def find_images(
 
     Args:
         paths: files, OME-Zarr folders and folders of such.
-        recursive: search sub-folders as well, but for those that hold results of ``cellseg infer``.
+        recursive: search sub-folders as well, but for those that hold results of ``cellseg infer``. A folder without an
+            image of its own is searched so in any case, and that is logged.
         selection: for ``planes='each'`` headers are read, and every plane is a picture of its own.
         exclude: folders whose content is not taken, such as that of results.
 
@@ -153,6 +158,24 @@ def name_images(keys: Sequence[ImageKey], roots: dict[Path, Path]) -> list[Image
             return [replace(key, name=name) for key, name in zip(keys, names, strict=True)]
         for index in raised:
             level[index] += 1
+
+
+def key_of_name(path: str | os.PathLike[str], name: str) -> ImageKey:
+    """Return the key of a picture by its file and the name that `find_images` gave it.
+
+    Example:
+        >>> key_of_name("scan/stack.tif", "stack_s1_t0_z3")
+        ImageKey(path='scan/stack.tif', scene=1, plane='t0_z3', name='stack_s1_t0_z3')
+        >>> key_of_name("b/1.png", "b_1").plane is None
+        True
+    """
+    path = os.fspath(path)
+    stem = _safe(Path(path).stem)
+    match = _PLANES.fullmatch(name.removeprefix(stem)) if name.startswith(stem) else None
+    if match is None:
+        return ImageKey(path, name=name)
+    scene, plane = match.groups()
+    return ImageKey(path, None if scene is None else int(scene), plane[1:] or None, name)
 
 
 def _without_suffix(path: Path, root: Path) -> str:
@@ -219,9 +242,16 @@ def _images_of(path: Path, *, recursive: bool) -> list[Path]:
     if is_zarr(path):
         return [path]
     found = list_files(path, recursive=recursive)
+    if not found and not recursive:
+        found = list_files(path, recursive=True)
+        if found:
+            _LOG.warning(
+                "%s: no image in the folder itself; the %d in its sub-folders are taken",
+                path,
+                len(found),
+            )
     if not found:
-        hint = "" if recursive else " (its sub-folders were not searched: --recursive does)"
         raise FileNotFoundError(
-            f"{path}: no image in this folder{hint}; suffixes are {', '.join(image_suffixes())}"
+            f"{path}: no image in this folder and its sub-folders; suffixes are {', '.join(image_suffixes())}"
         )
     return found

@@ -49,10 +49,13 @@ class Picture:
         return read_image(self.key, self._selection)
 
     @cached_property
-    def _header(self) -> tuple[tuple[int, int, int], tuple[float, float] | None]:
-        """Shape and size of a pixel, by opening the file once."""
+    def _header(
+        self,
+    ) -> tuple[tuple[int, int, int], tuple[float, float] | None, dict[str, int]]:
+        """Shape, size of a pixel and axes of the stack, by opening the file once."""
         with open_image(self.key, self._selection) as source:
-            return (*source.size_hw, len(source.channels)), source.pixel_size_um
+            shape = (*source.size_hw, len(source.channels))
+            return shape, source.pixel_size_um, source.stack_sizes
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -93,6 +96,17 @@ class Picture:
             indices["C"] = chosen.channel[0] if isinstance(chosen.channel[0], int) else None
         found = {axis: index for axis, index in indices.items() if isinstance(index, int)}
         return found | self.key.indices
+
+    @property
+    def stack_sizes(self) -> dict[str, int]:
+        """Axis letter -> length, of each axis of the file along which planes are selected.
+
+        Empty where there is no file, or it cannot be read.
+        """
+        try:
+            return self._header[2]
+        except (ImageError, OSError):
+            return {}
 
     @contextmanager
     def bgr8_reader(self) -> Iterator[Callable[[int, int], np.ndarray]]:

@@ -122,15 +122,18 @@ def add_scale_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--scale --pixel-size --diameter`` to a command."""
     group = parser.add_argument_group(
         "size of cells", "pictures are resized to what the model was trained on, and masks back"
-    ).add_mutually_exclusive_group()
-    group.add_argument("--scale", type=_positive, help="factor by which pictures are resized")
+    )
+    one_of = group.add_mutually_exclusive_group()
+    one_of.add_argument("--scale", type=_positive, help="factor by which pictures are resized")
     group.add_argument(
         "--pixel-size",
         type=lambda text: "file" if text == "file" else _positive(text),
         metavar="UM|file",
-        help="of a pixel in micrometres, or file for what each file says; the config needs cell_scale.pixel_size_um",
+        help="of a pixel in micrometres, or file for what each file says: pictures are resized by it if the model "
+        "knows that of its training (cell_scale.pixel_size_um of the config) and neither of the others is given; the "
+        "number is also what tables, label images and scale bars say",
     )
-    group.add_argument(
+    one_of.add_argument(
         "--diameter",
         type=lambda text: "auto" if text == "auto" else _positive(text),
         metavar="PX|auto",
@@ -141,7 +144,8 @@ def add_scale_arguments(parser: argparse.ArgumentParser) -> None:
 
 def scale_from(args: argparse.Namespace) -> ScaleChoice:
     """Return the choice that the arguments of `add_scale_arguments` make."""
-    return ScaleChoice(args.scale, args.pixel_size, args.diameter)
+    said = args.scale or args.diameter
+    return ScaleChoice(args.scale, None if said else args.pixel_size, args.diameter)
 
 
 def resized_size(size_hw: tuple[int, int], factors_yx: tuple[float, float]) -> tuple[int, int]:
@@ -229,7 +233,8 @@ def _of_model(model: Mapping[str, Any] | None, key: str, option: str) -> float:
     value = (model or {}).get(key)
     if value is None:
         raise UsageError(
-            f"{option} needs the scale of the training: cell_scale = dict({key}=...) in the model's config"
+            f"{option} needs the scale of the training: cell_scale = dict({key}=...) in the model's config; "
+            "--scale 1 takes pictures as they are"
         )
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise ConfigError(f"cell_scale: {key} must be a positive number; got {value!r}")

@@ -1,5 +1,7 @@
 """A trained model on pictures of any kind: one, or all of a folder."""
 
+# First, for it imports mmdet's data sets without what they print.
+import cellseg_mmdet.datasets  # noqa: F401
 from cellseg_mmdet.inference.cells import Cell, Cells, Crop
 from cellseg_mmdet.inference.executors import EXECUTORS, Executor
 from cellseg_mmdet.inference.model import Model, load_model

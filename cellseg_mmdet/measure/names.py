@@ -59,8 +59,9 @@ class Names:
         return table[column] if convert is None else convert(table[column], table)
 
 
-# Our columns, and the channels of all images of a file -> how they are called.
-Scheme = Callable[[Sequence[str], Sequence[str]], Names]
+# Our columns, the channels of all images of a file, and up to which distance cells are neighbours -> how columns are
+# called.
+Scheme = Callable[[Sequence[str], Sequence[str], float], Names]
 NAMES: Registry[Names] = Registry("scheme of names")
 
 
@@ -93,7 +94,7 @@ def renamed(table: Measurements, names: str) -> dict[str, np.ndarray]:
         array([1. , 3.5])
     """
     columns = list(table.columns)
-    scheme = scheme_of(names)(columns, table.channels)
+    scheme = scheme_of(names)(columns, table.channels, table.neighbour_px)
     found = {}
     for column in columns:
         values = scheme.values(column, table)
@@ -103,7 +104,7 @@ def renamed(table: Measurements, names: str) -> dict[str, np.ndarray]:
 
 
 @NAMES.register("cellseg")
-def _ours(columns: Sequence[str], channels: Sequence[str]) -> Names:
+def _ours(columns: Sequence[str], channels: Sequence[str], neighbour_px: float) -> Names:
     return Names()
 
 
@@ -124,7 +125,7 @@ def _from_corner(values: np.ndarray, table: Measurements, *, axis: int, in_um: b
 
 
 @NAMES.register("cellprofiler")
-def _cellprofiler(columns: Sequence[str], channels: Sequence[str]) -> Names:
+def _cellprofiler(columns: Sequence[str], channels: Sequence[str], neighbour_px: float) -> Names:
     shapes = {
         "area_px": "Area",
         "perimeter_px": "Perimeter",
@@ -157,7 +158,7 @@ def _cellprofiler(columns: Sequence[str], channels: Sequence[str]) -> Names:
         {
             "image": "Metadata_Image",
             "id": "ObjectNumber",
-            "neighbours": "Neighbors_NumberOfNeighbors",
+            "neighbours": f"Neighbors_NumberOfNeighbors_{neighbour_px:g}",
             **{ours: f"AreaShape_{theirs}" for ours, theirs in shapes.items()},
         },
         {ours: f"Intensity_{theirs}Intensity_{{channel}}" for ours, theirs in intensities.items()},
@@ -167,11 +168,13 @@ def _cellprofiler(columns: Sequence[str], channels: Sequence[str]) -> Names:
 
 
 @NAMES.register("qupath")
-def _qupath(columns: Sequence[str], channels: Sequence[str]) -> Names:
+def _qupath(columns: Sequence[str], channels: Sequence[str], neighbour_px: float) -> Names:
     theirs = {
         "image": "Image",
+        # As it calls them that our GeoJSON brings along, so that rows of both are of the same cell.
+        "id": "Cell id",
+        "score": "Score",
         "class": "Classification",
-        "score": "Detection probability",
         "circularity": "Circularity",
         "solidity": "Solidity",
     }
@@ -200,7 +203,7 @@ def _qupath(columns: Sequence[str], channels: Sequence[str]) -> Names:
 
 
 @NAMES.register("imagej")
-def _imagej(columns: Sequence[str], channels: Sequence[str]) -> Names:
+def _imagej(columns: Sequence[str], channels: Sequence[str], neighbour_px: float) -> Names:
     # Its columns have no unit: that of the image, or pixels.
     in_um = "area_um2" in columns
     length = "_um" if in_um else "_px"

@@ -84,6 +84,7 @@ class Measurements:
         channels: of the image, as the names of columns have them; none where no image was given.
         pixel_size_um: height and width of a pixel, None where it is not known.
         groups: column -> value, taken from the name of the image.
+        neighbour_px: cells up to this distance are neighbours.
 
     Example:
         >>> from cellseg_mmdet import Runs
@@ -101,6 +102,7 @@ class Measurements:
     channels: tuple[str, ...] = ()
     pixel_size_um: tuple[float, float] | None = None
     groups: Mapping[str, str] = field(default_factory=dict)
+    neighbour_px: float = 5.0
 
     def __len__(self) -> int:
         return len(self.columns["id"])
@@ -180,7 +182,13 @@ def measure_image(
             check_groups(groups or {}, names)
             columns |= {name: values[:, index, column] for column, name in enumerate(names)}
     return Measurements(
-        columns, found.image_id, (found.height, found.width), channels, size_um, dict(groups or {})
+        columns,
+        found.image_id,
+        (found.height, found.width),
+        channels,
+        size_um,
+        dict(groups or {}),
+        options.neighbour_px,
     )
 
 

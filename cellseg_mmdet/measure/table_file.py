@@ -77,6 +77,7 @@ class TableFile:
         self._columns: dict[str, None] = dict.fromkeys(KEYS)
         self._channels: dict[str, None] = {}
         self._groups: dict[str, None] = {}
+        self._neighbour_px = Measurements.neighbour_px
         self._opened = ExitStack()
         waiting = self._opened.enter_context(staged(self.path.with_suffix(".cells")))
         self._waiting = self._opened.enter_context(waiting.open("w+b"))
@@ -90,6 +91,7 @@ class TableFile:
         self._columns |= dict.fromkeys(table.columns)
         self._channels |= dict.fromkeys(table.channels)
         self._groups |= dict.fromkeys(table.groups)
+        self._neighbour_px = table.neighbour_px
         self._called()
         self.num_cells += len(table)
         pickle.dump(table, self._waiting)
@@ -127,7 +129,7 @@ class TableFile:
         """Return the names, and each column of the tables so far with what it is called."""
         channels, groups = list(self._channels), list(self._groups)
         columns = sorted_columns(self._columns, groups)
-        names = self._naming(columns, channels)
+        names = self._naming(columns, channels, self._neighbour_px)
         called = {column: names.of(column, channels, groups) for column in columns}
         first: dict[str, str] = {}
         for column, name in called.items():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,14 +33,39 @@ _SHAPES: dict[str, tuple[int | None, ...]] = {
 }
 _OPTIONAL = ("maskness", "soft_masks")
 _GROUND_TRUTH = ("gt_instances", "ignored_instances", "gt_panoptic_seg")
+# The name of an image, where that is not the stem of its path.
+_NAME = "image_id"
+# What entries of final predictions have besides those that mmdet writes: the names of their classes.
+_FINAL = "final_classes"
 # The last one whose pickles number what they refer to by themselves: several stand in one file.
 _PROTOCOL = 3
 # Pixels of dense masks that are looked at together, some 50 MB while it lasts.
 _PIXELS_AT_ONCE = 1 << 24
 
 
+@dataclass(frozen=True, eq=False)
+class PredictionDump:
+    """What a dump holds.
+
+    Attributes:
+        predictions: in file order.
+        is_final: whether they went through a post-processing already, as those of ``cellseg infer``; a second one would
+            leave out cells that were measured and drawn. Those of mmdet and of ``cellseg test`` did not.
+        classes: names by label, of final predictions; else None.
+    """
+
+    predictions: list[ImagePrediction]
+    is_final: bool = False
+    classes: tuple[str, ...] | None = None
+
+
 def load_predictions(path: str | os.PathLike[str]) -> list[ImagePrediction]:
-    """Read a dump of raw predictions; images in file order.
+    """Return the predictions of a dump; see `load_dump`."""
+    return load_dump(path).predictions
+
+
+def load_dump(path: str | os.PathLike[str]) -> PredictionDump:
+    """Read a dump of predictions.
 
     The file may hold tensors, arrays and plain containers only: it cannot run code while it is
     read.
@@ -57,6 +83,7 @@ def load_predictions(path: str | os.PathLike[str]) -> list[ImagePrediction]:
         )
     predictions: list[ImagePrediction] = []
     seen: dict[str, int] = {}
+    classes: list[tuple[str, ...] | None] = []
     for number, entry in enumerate(content):
         where = f"{path}: entry {number}"
         prediction = from_dump_entry(entry, where=where)
@@ -66,7 +93,12 @@ def load_predictions(path: str | os.PathLike[str]) -> list[ImagePrediction]:
                 f"{where} is image {prediction.image_id!r}, which entry {first} is already"
             )
         predictions.append(prediction)
-    return predictions
+        classes.append(_final_classes(entry, where))
+    if not classes or None in classes:
+        return PredictionDump(predictions)
+    if len(set(classes)) > 1:
+        raise DataError(f"{path}: the entries are of several models, with classes of their own")
+    return PredictionDump(predictions, True, classes[0])
 
 
 def from_dump_entry(entry: Mapping[str, Any], *, where: str = "prediction") -> ImagePrediction:
@@ -98,7 +130,7 @@ def from_dump_entry(entry: Mapping[str, Any], *, where: str = "prediction") -> I
     arrays = _arrays_of(instances, where)
     try:
         return ImagePrediction(
-            image_id=Path(img_path).stem,
+            image_id=_name_of(entry, img_path, where),
             img_path=img_path,
             img_id=img_id,
             height=height,
@@ -142,11 +174,14 @@ def to_dump_entry(found: ImagePrediction | Mapping[str, Any]) -> dict[str, Any]:
             "maskness": found.mask_scores,
             "soft_masks": found.soft_masks,
         }
+        img_path = found.img_path or found.image_id
         return {
             "img_id": found.img_id,
-            "img_path": found.img_path or found.image_id,
+            "img_path": img_path,
             "ori_shape": (found.height, found.width),
             "pred_instances": {key: one for key, one in instances.items() if one is not None},
+            # Planes of a stack share its path, files of several folders may share their stem.
+            **({} if Path(img_path).stem == found.image_id else {_NAME: found.image_id}),
         }
     entry = {key: value for key, value in found.items() if key not in _GROUND_TRUTH}
     instances = entry["pred_instances"]
@@ -154,6 +189,39 @@ def to_dump_entry(found: ImagePrediction | Mapping[str, Any]) -> dict[str, Any]:
         runs = read_masks(instances["masks"], *entry["ori_shape"][:2])
         entry["pred_instances"] = {**instances, "masks": runs.to_coco()}
     return entry
+
+
+def to_final_entry(found: ImagePrediction, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the entry of an image whose cells went through the post-processing, with the names of their classes.
+
+    Example:
+        >>> masks = Runs.from_label_map(np.array([[1, 2, 2]]))
+        >>> scores, labels = np.array([0.4, 0.9]), np.array([0, 0])
+        >>> found = ImagePrediction("a", 1, 1, 3, masks.boxes, scores, labels, masks)
+        >>> to_final_entry(found, ["nucleus"])["final_classes"]
+        ['nucleus']
+    """
+    return to_dump_entry(found) | {_FINAL: list(classes)}
+
+
+def _name_of(entry: Mapping[str, Any], img_path: str, where: str) -> str:
+    name = entry.get(_NAME)
+    if name is None:
+        return Path(img_path).stem
+    try:
+        return text(name, _NAME)
+    except FieldError as error:
+        raise DataError(f"{where}: {error}") from error
+
+
+def _final_classes(entry: Mapping[str, Any], where: str) -> tuple[str, ...] | None:
+    """Return the class names of an entry of final predictions, None of one of raw ones."""
+    names = entry.get(_FINAL)
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{where}: {_FINAL} is {shown(names)}; it must be a list of names")
+    return tuple(names)
 
 
 def write_predictions(

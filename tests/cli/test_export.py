@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,8 +15,9 @@ from roifile import roiread
 from cellseg_mmdet.cli import run as cellseg
 from cellseg_mmdet.errors import DataError, UsageError
 from cellseg_mmdet.evaluation.sources import read_predictions
-from cellseg_mmdet.export import WRITERS
-from cellseg_mmdet.structures import write_predictions
+from cellseg_mmdet.export import WRITERS, opened
+from cellseg_mmdet.images.picture import Picture
+from cellseg_mmdet.structures import ImageKey, write_predictions
 from tests.export.scenes import CLASSES, HEIGHT, WIDTH, painted, prediction
 
 CONFIG = f"""\
@@ -76,6 +78,58 @@ def test_final_cells_of_any_kind(source: str) -> None:
     cellseg(["export", source, "--to", "label-tiff", "--out-dir", "again", "--images", "images"])
     before, after = (tifffile.imread(f"{out}/labels/b.tif") > 0 for out in ("out", "again"))
     np.testing.assert_array_equal(before, after)
+
+
+def test_a_dump_of_final_cells_is_not_processed_again(tmp_path: Path) -> None:
+    cellseg(
+        ["export", "raw.pkl", "--config", "config.py", "--to", "dump", "coco", "--out-dir", "out"]
+    )
+    final = [*map(len, read_predictions("out/predictions.json"))]
+    # Without a config: it says its classes itself, and the second time finds what the first did.
+    cellseg(["export", "out/predictions.pkl", "--to", "geojson", "dump", "--out-dir", "again"])
+    features = features_of("again/geojson/a.geojson")
+    assert len(features) == final[0] == 3
+    assert features[2]["properties"]["classification"]["name"] == CLASSES[1]
+    assert Path("again/predictions.pkl").read_bytes() == Path("out/predictions.pkl").read_bytes()
+    with pytest.raises(UsageError, match=r"holds final cells \(dump of final predictions\)"):
+        cellseg(
+            [
+                "export",
+                "out/predictions.pkl",
+                "--config",
+                "config.py",
+                "--to",
+                "coco",
+                "--out-dir",
+                "x",
+            ]
+        )
+    # What was left as it was is not final.
+    cellseg([*AS_IT_IS, "--to", "dump"])
+    with pytest.raises(UsageError, match="holds raw predictions"):
+        cellseg(["export", "out/predictions.pkl", "--to", "geojson", "--out-dir", "x"])
+
+
+@pytest.mark.parametrize("source", ["predictions.pkl", "predictions.json"])
+def test_planes_of_a_stack_come_back_on_their_planes(source: str) -> None:
+    tifffile.imwrite(
+        "s.ome.tif", np.zeros((2, 3, HEIGHT, WIDTH), np.uint8), metadata={"axes": "TZYX"}
+    )
+    planes = [
+        replace(prediction(f"s.ome_t1_z{z}"), img_path="s.ome.tif", img_id=z + 1) for z in (0, 2)
+    ]
+    writers = [WRITERS.get(name)() for name in ("coco", "dump")]
+    with opened(writers, "out", CLASSES):
+        for writer in writers:
+            for found in planes:
+                writer.add(found, Picture(ImageKey("s.ome.tif")))
+            writer.close()
+    cellseg(["export", f"out/{source}", "--to", "imagej", "geojson", "csv", "--out-dir", "again"])
+    for z in (0, 2):
+        for roi in roiread(f"again/rois/s.ome_t1_z{z}.zip"):
+            assert (roi.position, roi.z_position, roi.t_position) == (0, z + 1, 2)
+        (feature, *_) = features_of(f"again/geojson/s.ome_t1_z{z}.geojson")
+        assert feature["geometry"]["plane"] == {"c": -1, "z": z, "t": 1}
 
 
 def test_coco_results_come_back(tmp_path: Path) -> None:

@@ -27,20 +27,22 @@ def labels_in(group: zarr.Group, level: int = 0) -> np.ndarray:
     return np.asarray(array[:])
 
 
-def image_zarr(path: Path, version: str, axes: str = "yx", name: str = "") -> Path:
-    """Write an image of the scene's size, as the writers of others do."""
+def image_zarr(path: Path, version: str, axes: str = "yx", name: str = "", levels: int = 1) -> Path:
+    """Write an image of the scene's size, as the writers of others do; its levels are rounded down."""
     root = zarr.open_group(path, mode="w", zarr_format=3 if version == "0.5" else 2)
     group = root.create_group(name) if name else root
-    shape = tuple({"z": 4, "y": HEIGHT, "x": WIDTH}[axis] for axis in axes)
     names = tuple(axes) if version == "0.5" else None
-    group.create_array("0", data=np.full(shape, 40, np.uint8), dimension_names=names)
-    units = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in axes]
-    scale = {"type": "scale", "scale": [*[2.0] * (len(axes) - 2), *PIXEL_SIZE_UM]}
-    content = {
-        "multiscales": [
-            {"axes": units, "datasets": [{"path": "0", "coordinateTransformations": [scale]}]}
-        ]
-    }
+    space = {"type": "space", "unit": "micrometer"}
+    units = [{"name": axis, **({"type": "channel"} if axis == "c" else space)} for axis in axes]
+    datasets = []
+    for level in range(levels):
+        sides = {"c": 2, "z": 4, "y": HEIGHT >> level, "x": WIDTH >> level}
+        shape = tuple(sides[axis] for axis in axes)
+        group.create_array(str(level), data=np.full(shape, 40, np.uint8), dimension_names=names)
+        size = [side * 2**level for side in PIXEL_SIZE_UM]
+        scale = {"type": "scale", "scale": [*[2.0] * (len(axes) - 2), *size]}
+        datasets.append({"path": str(level), "coordinateTransformations": [scale]})
+    content = {"multiscales": [{"axes": units, "datasets": datasets}]}
     if version == "0.5":
         group.attrs["ome"] = {"version": "0.5", **content}
     else:
@@ -102,6 +104,38 @@ def test_labels_inside_an_image_leave_it_as_it_was(tmp_path: Path, version: str)
     if version == "0.5":
         Image05.from_zarr(zarr.open_group(path, mode="r"))
     assert sorted(path.name for path in (path / "labels").glob("*/")) == ["cells"]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("chosen", ["key", "selection"])
+def test_labels_of_a_plane_have_the_axes_and_the_levels_of_the_image_and_lie_on_it(
+    tmp_path: Path, version: str, chosen: str
+) -> None:
+    path = image_zarr(tmp_path / "image.zarr", version, axes="czyx", levels=3)
+    if chosen == "key":
+        target = written_inside(tmp_path / "out", path, "z3")
+    else:
+        writer = WRITERS.get("ome-zarr")(place="inside", pixel_size_um=(9.0, 9.0))
+        writer.open(tmp_path / "out", CLASSES)
+        picture = Picture(ImageKey(str(path), name="a"), PlaneSelection(channel=(0,), z=3))
+        (target,) = writer.write(prediction(), picture)
+    assert target == path / "labels/cells_z3"
+    group = zarr.open_group(target, mode="r")
+    (ImageLabel if version == "0.5" else ImageLabel04).from_zarr(group)
+    about = group.attrs["ome"] if version == "0.5" else group.attrs
+    (multiscale,) = about["multiscales"]
+    assert [axis["name"] for axis in multiscale["axes"]] == ["c", "z", "y", "x"]
+    # NGFF: as many levels as the image has; along an axis that does not matter labels are 1 long.
+    for level, dataset in enumerate(multiscale["datasets"]):
+        shape = (1, 1, HEIGHT >> level, WIDTH >> level)
+        assert group[dataset["path"]].shape == shape
+        scale, translation = dataset["coordinateTransformations"]
+        assert scale["scale"] == [2.0, 2.0, *(side * 2**level for side in PIXEL_SIZE_UM)]
+        assert translation == {"type": "translation", "translation": [0.0, 6.0, 0.0, 0.0]}
+    assert len(multiscale["datasets"]) == 3
+    np.testing.assert_array_equal(labels_in(group)[0, 0], label_map(prediction()))
+    with open_image(target) as source:
+        np.testing.assert_array_equal(source.read().pixels[..., 0], label_map(prediction()))
 
 
 def test_planes_have_labels_of_their_own_and_those_of_others_stay(tmp_path: Path) -> None:

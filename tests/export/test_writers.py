@@ -9,9 +9,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
 from cellseg_mmdet.errors import ConfigError, DataError
-from cellseg_mmdet.export import WRITERS, Writer, Written, opened, write_submission
+from cellseg_mmdet.export import (
+    WRITERS,
+    Writer,
+    Written,
+    opened,
+    options_of,
+    taken_by,
+    write_submission,
+)
 from cellseg_mmdet.images import read_image
 from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.masks import Runs
@@ -59,7 +68,9 @@ def written_by(
 
 
 def test_there_are_these_writers() -> None:
-    assert {"submission", "coco", "overlay", "dump", "table"} <= set(WRITERS.names())
+    assert {"submission", "coco", "overlay", "dump", "table", "csv", "parquet"} <= set(
+        WRITERS.names()
+    )
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
@@ -170,6 +181,42 @@ def test_a_table_of_a_file_is_that_of_its_image(tmp_path: Path) -> None:
         tables.append((tmp_path / folder / "cells.csv").read_bytes())
     assert tables[0] == tables[1]
     assert "image" not in vars(of_file)  # its windows alone were read
+
+
+def test_csv_and_parquet_are_tables(tmp_path: Path) -> None:
+    files = written_by(["csv"], tmp_path / "csv", PREDICTIONS)
+    written_by(["table"], tmp_path / "table", PREDICTIONS)
+    assert files == {tmp_path / "csv/cells.csv": "table of cells"}
+    same = [(tmp_path / folder / "cells.csv").read_bytes() for folder in ("csv", "table")]
+    assert same[0] == same[1]
+    parquet = pytest.importorskip("pyarrow.parquet")
+    written_by(["parquet"], tmp_path / "parquet", PREDICTIONS)
+    table = parquet.read_table(tmp_path / "parquet/cells.parquet")
+    assert table.column_names == same[0].decode().splitlines()[0].split(",")
+    assert table.num_rows == sum(map(len, PREDICTIONS))
+
+
+SIZED = ["csv", "label-tiff", "npz", "ome-zarr", "overlay", "parquet", "table"]
+
+
+def test_a_size_of_a_pixel_that_is_given_goes_to_all_writers_that_say_it(tmp_path: Path) -> None:
+    assert taken_by("pixel_size_um", WRITERS.names()) == SIZED
+    options = options_of(SIZED, {"pixel_size_um": (0.5, 0.25)})
+    writers = [WRITERS.get(name)(**options[name]) for name in SIZED]
+    with opened(writers, tmp_path, ("dim", "bright")):
+        for writer in writers:
+            writer.add(PREDICTIONS[0], PICTURE)
+            writer.close()
+    with (tmp_path / "cells.csv").open(newline="") as file:
+        row = next(csv.DictReader(file))
+    assert float(row["area_um2"]) == float(row["area_px"]) / 8
+    with tifffile.TiffFile(tmp_path / "labels/a.tif") as tiff:
+        assert 'PhysicalSizeY="0.5"' in tiff.ome_metadata
+    assert np.load(tmp_path / "npz/a.npz")["pixel_size_um"].tolist() == [0.5, 0.25]
+    about = json.loads((tmp_path / "ome-zarr/a.zarr/labels/cells/zarr.json").read_text())
+    multiscale = about["attributes"]["ome"]["multiscales"][0]
+    scale = multiscale["datasets"][0]["coordinateTransformations"][0]["scale"]
+    assert scale == [0.5, 0.25] and multiscale["axes"][0]["unit"] == "micrometer"
 
 
 def test_options_of_a_table() -> None:

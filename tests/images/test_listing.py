@@ -70,11 +70,24 @@ def test_ome_zarr_is_one_image(tmp_path: Path) -> None:
     assert names(find_images([tmp_path / "a.zarr"])) == ["a"]
 
 
+def test_a_folder_of_folders_alone_is_searched_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    touch(tmp_path, "notes.md", "phase/a.png", "nuclei/b.tif", "results/.cellseg-run/run.json")
+    touch(tmp_path, "results/overlays/b.png")
+    assert names(find_images([tmp_path])) == ["b", "a"]
+    assert "no image in the folder itself; the 2 in its sub-folders are taken" in caplog.text
+    caplog.clear()
+    touch(tmp_path, "c.png")
+    assert names(find_images([tmp_path])) == ["c"]
+    assert not caplog.records
+
+
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="missing"):
         find_images([tmp_path / "missing"])
-    touch(tmp_path, "outer/inner/a.png", "notes.txt")
-    with pytest.raises(FileNotFoundError, match=r"no image in this folder.*--recursive"):
+    touch(tmp_path, "outer/inner/a.txt", "notes.txt")
+    with pytest.raises(FileNotFoundError, match=r"outer: no image in this folder and its sub-"):
         find_images([tmp_path / "outer"])
     with pytest.raises(ImageError, match=r"notes\.txt.*\.png"):
         find_images([tmp_path / "notes.txt"])

@@ -78,6 +78,8 @@ def test_arguments_of_commands() -> None:
     assert scale_from(parser.parse_args(["--scale", "2"])) == ScaleChoice(scale=2.0)
     assert scale_from(parser.parse_args(["--pixel-size", "file"])).pixel_size_um == "file"
     assert scale_from(parser.parse_args(["--diameter", "17.5"])).diameter_px == 17.5
+    both = scale_from(parser.parse_args(["--pixel-size", "0.5", "--diameter", "9"]))
+    assert both == ScaleChoice(diameter_px=9.0)  # the pixel size is for what is written
     for wrong in (["--scale", "0"], ["--scale", "2", "--diameter", "3"]):
         with pytest.raises(SystemExit):
             parser.parse_args(wrong)

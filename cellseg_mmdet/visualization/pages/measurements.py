@@ -12,10 +12,13 @@ import numpy as np
 from cellseg_mmdet import __version__
 from cellseg_mmdet.measure.summary import ALL, ClassOfImage, Row, Summary
 from cellseg_mmdet.visualization.charts.svg import (
+    NUM_SERIES,
+    Axis,
     Chart,
     area_axis,
     area_bins,
     count_axis,
+    linear_axis,
     named_axis,
     series_of,
     whole_axis,
@@ -34,6 +37,8 @@ from cellseg_mmdet.visualization.pages.html import (
 PAGE_NAME = "index.html"
 # More groups have no room side by side; the table below has all of them.
 _MAX_CHARTED = 12
+# Images of a chart with a mark for each.
+_MAX_IMAGES = 1000
 
 Grouped = Sequence[tuple[str, str, Sequence[ClassOfImage]]]
 
@@ -53,18 +58,9 @@ def write_measurement_page(
         PosixPath('report/index.html')
     """
     path = Path(out_dir) / PAGE_NAME
-    grouped = [
-        (", ".join(groups.values()) or ALL, name, members)
-        for groups, name, members in summary.grouped()
-    ]
-    whole = [part for _, name, members in grouped if name == ALL for part in members]
+    whole = [part for _, name, members in _grouped(summary) if name == ALL for part in members]
     cells, pixels = sum(map(len, whole)), sum(part.image_px for part in whole)
     covered = sum(part.covered_px for part in whole)
-    has_groups = any(part.groups for part in whole)
-    sections = [Section("sizes", "Sizes", _sizes(grouped))]
-    if has_groups:
-        sections.append(Section("groups", "Groups", _groups(grouped, summary.of_groups())))
-    sections.append(Section("images", "Images", _images(summary.of_images())))
     write_page(
         path,
         title=f"Cells of {Path(source).name}",
@@ -77,18 +73,44 @@ def write_measurement_page(
                 "confluence": f"{covered / pixels:.1%}" if pixels else "-",
             }
         ),
-        sections=sections,
+        sections=measurement_sections(summary),
         footer=f"Made by cellseg_mmdet {__version__}. The page holds all it needs.",
     )
     return path
 
 
+def measurement_sections(summary: Summary) -> list[Section]:
+    """Return what a page tells of measured cells: their sizes, groups of images where there are any, and images.
+
+    Example:
+        >>> [section.name for section in measurement_sections(Summary(["cell"]))]
+        ['sizes', 'images']
+    """
+    grouped = _grouped(summary)
+    sections = [Section("sizes", "Sizes", _sizes(grouped))]
+    if any(part.groups for part in summary.parts):
+        sections.append(Section("groups", "Groups", _groups(grouped, summary.of_groups())))
+    sections.append(Section("images", "Images", _images(grouped, summary.of_images())))
+    return sections
+
+
+def _grouped(summary: Summary) -> Grouped:
+    return [
+        (", ".join(groups.values()) or ALL, name, members)
+        for groups, name, members in summary.grouped()
+    ]
+
+
+def _area_column(parts: Sequence[ClassOfImage]) -> tuple[str, str]:
+    """Return the column of areas and its unit: micrometres only if all images can be, for a chart has one unit."""
+    in_um = bool(parts) and all("area_um2" in part.values for part in parts)
+    return ("area_um2", "\u00b5m\u00b2") if in_um else ("area_px", "pixels")
+
+
 def _sizes(grouped: Grouped) -> str:
     classes = list(dict.fromkeys(name for _, name, _ in grouped))
     parts = [part for _, _, members in grouped for part in members]
-    # In micrometres only if all images can be: a bin has one unit.
-    in_um = bool(parts) and all("area_um2" in part.values for part in parts)
-    column, unit = ("area_um2", "\u00b5m\u00b2") if in_um else ("area_px", "pixels")
+    column, unit = _area_column(parts)
     areas = {
         name: np.concatenate(
             [part.values[column] for part in parts if part.class_name == name] or [np.zeros(0)]
@@ -119,39 +141,145 @@ def _sizes(grouped: Grouped) -> str:
 
 def _groups(grouped: Grouped, rows: Sequence[Row]) -> str:
     of_all = [(group, members) for group, name, members in grouped if name == ALL]
-    most = max((len(part) for _, members in of_all for part in members), default=0)
-    body = note("Counts are of single images, densities and medians of all images of a group.")
+    body = note(
+        "Dots are single images, bars the median of the images of a group; densities and medians in the table are of "
+        "all images of a group together."
+    )
     if len(of_all) <= _MAX_CHARTED:
-        chart = Chart(
-            "Number of cells of each image, by group",
-            named_axis("group", [group for group, _ in of_all]),
-            count_axis("cells of an image", most),
-        )
-        for index, (_, members) in enumerate(of_all):
-            counts = np.array([len(part) for part in members])
-            # Side by side where images have the same number.
-            spread = np.linspace(-0.18, 0.18, len(counts)) if len(counts) > 1 else np.zeros(1)
-            titles = [f"{part.image}: {len(part)} cells" for part in members]
-            chart.points(index + spread, counts, 1, "an image" if index == 0 else "", titles)
-            chart.line(
-                [index - 0.3, index + 0.3],
-                [float(np.median(counts))] * 2,
-                0,
-                "median of the group" if index == 0 else "",
-            )
+        parts = [part for _, members in of_all for part in members]
+        column, unit = _area_column(parts)
+        medians = [_median(part.values[column]) for part in parts]
+        edges = area_bins(np.array([one for one in medians if one == one]))
+        most = max(map(len, parts), default=0)
         body += figures(
-            [figure("Cells of each image", chart.render(), "The axis of counts is logarithmic.")]
+            [
+                _by_group(
+                    "Cells of each image",
+                    "The axis of counts is logarithmic.",
+                    of_all,
+                    count_axis("cells of an image", most),
+                    lambda part: float(len(part)),
+                ),
+                _by_group(
+                    "Median area of each image",
+                    "Images without cells have none. The axis is logarithmic.",
+                    of_all,
+                    area_axis(f"median area in {unit}", edges),
+                    lambda part: _median(part.values[column]),
+                ),
+                _by_group(
+                    "Confluence of each image",
+                    "Share of the pixels that belong to a cell.",
+                    of_all,
+                    linear_axis("confluence", 0, max(map(_confluence, parts), default=0.0) * 1.05),
+                    _confluence,
+                ),
+            ]
         )
     return body + _table(rows, "images", _group_of)
 
 
-def _images(rows: Sequence[Row]) -> str:
+def _by_group(
+    title: str,
+    caption: str,
+    groups: Sequence[tuple[str, Sequence[ClassOfImage]]],
+    axis: Axis,
+    value: Callable[[ClassOfImage], float],
+) -> str:
+    """Return a figure with a dot for each image above its group; NaN has none."""
+    chart = Chart(
+        f"{title}, by group: {axis.label}", named_axis("group", [name for name, _ in groups]), axis
+    )
+    for index, (_, members) in enumerate(groups):
+        values = np.array([value(part) for part in members])
+        there = np.flatnonzero(~np.isnan(values))
+        if not len(there):
+            continue
+        # Side by side where images have the same number.
+        spread = np.linspace(-0.18, 0.18, len(there)) if len(there) > 1 else np.zeros(1)
+        titles = [f"{members[one].image}: {values[one]:,.4g}" for one in there.tolist()]
+        chart.points(index + spread, values[there], 1, "an image" if index == 0 else "", titles)
+        chart.line(
+            [index - 0.3, index + 0.3],
+            [float(np.median(values[there]))] * 2,
+            0,
+            "median of the group" if index == 0 else "",
+        )
+    return figure(title, chart.render(), caption)
+
+
+def _images(grouped: Grouped, rows: Sequence[Row]) -> str:
     shown = [row for row in rows if row["class"] == ALL]
+    of_all = [(group, members) for group, name, members in grouped if name == ALL]
+    count = sum(len(members) for _, members in of_all)
+    charts = figures(_by_image(of_all)) if 0 < count <= _MAX_IMAGES else ""
     return (
-        f"<details><summary>{len(shown):,} images</summary>"
+        f"{charts}<details><summary>{len(shown):,} images</summary>"
         + _table(shown, None, lambda row: str(row["image"]))
         + "</details>"
     )
+
+
+def _by_image(groups: Sequence[tuple[str, Sequence[ClassOfImage]]]) -> list[str]:
+    """Return the sizes and the numbers of the cells of each image, group after group."""
+    parts = [part for _, members in groups for part in members]
+    column, unit = _area_column(parts)
+    names = [part.image for part in parts]
+    axis = (
+        named_axis("image", names)
+        if len(parts) <= _MAX_CHARTED
+        else linear_axis("image, in the order of the table", -0.5, len(parts) - 0.5)
+    )
+    middle = {
+        index: np.percentile(part.values[column], (25, 50, 75))
+        for index, part in enumerate(parts)
+        if len(part)
+    }
+    edges = area_bins(np.array([area for areas in middle.values() for area in areas]))
+    sizes = Chart(
+        f"Areas of the cells of each image in {unit}: median and middle half",
+        axis,
+        area_axis(f"area in {unit}", edges),
+    )
+    counts = Chart(
+        "Number of cells of each image",
+        axis,
+        count_axis("cells of an image", max(map(len, parts), default=0)),
+    )
+    # More groups have no colours of their own.
+    is_told = 1 < len(groups) < NUM_SERIES
+    series, place = series_of(group for group, _ in groups), 0
+    for number, (group, members) in enumerate(groups):
+        places = list(range(place, place + len(members)))
+        place += len(members)
+        color = series[group] if is_told else 1
+        label = group if is_told else "" if number else "an image"
+        for index in places:
+            if index in middle:
+                low, _, high = middle[index].tolist()
+                sizes.line([index, index], [low, high], color, kind="line")
+        filled = [index for index in places if index in middle]
+        titles = [f"{names[one]}: median {middle[one][1]:,.4g} {unit}" for one in filled]
+        sizes.points(filled, [middle[one][1] for one in filled], color, label, titles)
+        numbers = [len(parts[index]) for index in places]
+        titles = [f"{names[one]}: {len(parts[one])} cells" for one in places]
+        counts.points(places, numbers, color, label, titles)
+    return [
+        figure(
+            "Sizes, image by image",
+            sizes.render(),
+            "A dot is the median of an image, the line through it the middle half of its cells.",
+        ),
+        figure("Cells, image by image", counts.render(), "The axis of counts is logarithmic."),
+    ]
+
+
+def _median(values: np.ndarray) -> float:
+    return float(np.median(values)) if len(values) else float("nan")
+
+
+def _confluence(part: ClassOfImage) -> float:
+    return part.covered_px / part.image_px
 
 
 def _group_of(row: Row) -> str:

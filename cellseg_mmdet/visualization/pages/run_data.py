@@ -4,7 +4,8 @@ image has to tell."""
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,13 +15,17 @@ import numpy as np
 
 from cellseg_mmdet.annotations.faults import OnError
 from cellseg_mmdet.config_content import dataset_of
-from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.errors import DataError, ImageError, UsageError
 from cellseg_mmdet.evaluation.files import read_scoring_task
 from cellseg_mmdet.evaluation.kaggle_map import image_score
+from cellseg_mmdet.evaluation.measuring import compiled_groups, groups_in
 from cellseg_mmdet.evaluation.outcomes import Outcomes, find_outcomes
 from cellseg_mmdet.evaluation.overlaps import Overlaps
 from cellseg_mmdet.evaluation.report import Report
 from cellseg_mmdet.evaluation.scoring import records_by_image_id
+from cellseg_mmdet.images import open_image
+from cellseg_mmdet.measure import Measurements, measure_image
+from cellseg_mmdet.measure.summary import Summary
 from cellseg_mmdet.postprocess import Pipeline
 from cellseg_mmdet.postprocess.score_threshold import ScoreThreshold
 from cellseg_mmdet.progress import parallel_map
@@ -57,6 +62,7 @@ class ImageStudy:
         outcomes: what became of the cells of both.
         score: the competition's score, in [0, 1].
         sweep: None for cells without scores.
+        measured: the final cells.
     """
 
     final: ImagePrediction
@@ -64,6 +70,7 @@ class ImageStudy:
     outcomes: Outcomes
     score: float
     sweep: Sweep | None
+    measured: Measurements
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +83,7 @@ class RunData:
         config_text: the whole config, as it is after inheritance; empty without one.
         score_thresholds: those of the config, by class; empty without one.
         image_dir: where the images are.
+        summary: the final cells, measured: with intensities where their images can be read.
     """
 
     report: Report
@@ -83,6 +91,7 @@ class RunData:
     config_text: str
     score_thresholds: dict[str, float]
     image_dir: Path
+    summary: Summary
 
 
 def read_run(
@@ -92,6 +101,7 @@ def read_run(
     *,
     images_dir: PathLike | None = None,
     on_error: OnError = "stop",
+    group: str | None = None,
 ) -> RunData:
     """Read and score a dump of raw predictions, or final cells of any kind of `evaluation.sources`.
 
@@ -101,13 +111,16 @@ def read_run(
         config: of the model that predicted; final cells need none, but are shown with it.
         images_dir: where the images are; by default where the config's data sets have them.
         on_error: 'skip' leaves entries out that cannot be used, of annotations and COCO results, and logs their number.
+        group: see `evaluation.measuring.read_measuring_task`; by default images are grouped by their cell type, where
+            it is annotated.
 
     Raises:
         FileNotFoundError: if a file does not exist.
-        UsageError: if there is no annotated image, the folder of the images is not to be found, or a dump has no
-            config.
+        UsageError: if there is no annotated image, the folder of the images is not to be found, a dump has no config,
+            or the expression of the groups does not fit.
         ValueError: if a file is damaged, or predictions and annotations are not of the same images.
     """
+    pattern = None if group is None else compiled_groups(group)
     task = read_scoring_task(
         predictions, annotations, config=config, images_dir=images_dir, on_error=on_error
     )
@@ -118,17 +131,67 @@ def read_run(
     report = task.evaluate()
     by_id = records_by_image_id(task.records)
     pairs = [(prediction, by_id[prediction.image_id]) for prediction in task.predictions]
-    study = partial(_study, postprocess=task.postprocess)
+    groups = _groups_of(task.records, pattern)
+    # Cells without scores have labels of their own, which the classes of a config need not name.
+    classes = task.options.classes if task.has_scores else None
+    study = partial(
+        _study,
+        postprocess=task.postprocess,
+        classes=classes,
+        groups=groups,
+        image_dir=image_dir,
+    )
+    studies = parallel_map(study, pairs, description="comparing")
+    summary = Summary(classes or ())
+    for one in studies:
+        summary.add(one.final, one.measured)
     return RunData(
         report=report,
-        studies=parallel_map(study, pairs, description="comparing"),
+        studies=studies,
         config_text="" if task.config is None else task.config.pretty_text,
         score_thresholds={} if task.postprocess is None else _score_thresholds(task.postprocess),
         image_dir=image_dir,
+        summary=summary,
     )
 
 
-def _study(pair: tuple[ImagePrediction, ImageRecord], postprocess: Pipeline | None) -> ImageStudy:
+def _groups_of(
+    records: Sequence[ImageRecord], pattern: re.Pattern[str] | None
+) -> dict[str, dict[str, str]]:
+    """Return for each image, by the name of its file, what group it is of: column -> value."""
+    if pattern is not None:
+        return {record.file_name: groups_in(pattern, record.file_name) for record in records}
+    types = {record.file_name: record.cell_type for record in records}
+    if not any(types.values()):
+        return {}
+    return {name: {"cell_type": cell_type or "unknown"} for name, cell_type in types.items()}
+
+
+def _measured(
+    final: ImagePrediction,
+    record: ImageRecord,
+    classes: tuple[str, ...] | None,
+    groups: Mapping[str, str],
+    image_dir: Path,
+) -> Measurements:
+    """Measure the cells of an image; their shapes alone where it is not there or cannot be read."""
+    path = find_picture(image_dir, record)
+    if path is not None:
+        try:
+            with open_image(path) as source:
+                return measure_image(final, classes, source, groups=groups)
+        except (ImageError, DataError):
+            pass  # who shows the image says what is wrong with it
+    return measure_image(final, classes, groups=groups)
+
+
+def _study(
+    pair: tuple[ImagePrediction, ImageRecord],
+    postprocess: Pipeline | None,
+    classes: tuple[str, ...] | None,
+    groups: Mapping[str, Mapping[str, str]],
+    image_dir: Path,
+) -> ImageStudy:
     prediction, record = pair
     final = prediction if postprocess is None else postprocess(prediction)
     overlaps = Overlaps(final.masks, record.masks)
@@ -138,6 +201,7 @@ def _study(pair: tuple[ImagePrediction, ImageRecord], postprocess: Pipeline | No
         outcomes=find_outcomes(overlaps),
         score=image_score(overlaps),
         sweep=None if postprocess is None else _sweep(prediction, record, postprocess),
+        measured=_measured(final, record, classes, groups.get(record.file_name, {}), image_dir),
     )
 
 

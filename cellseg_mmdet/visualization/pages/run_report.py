@@ -28,6 +28,7 @@ from cellseg_mmdet.visualization.pages.html import (
     write_page,
 )
 from cellseg_mmdet.visualization.pages.image_cards import CSS_CLASS, card, cards, switches
+from cellseg_mmdet.visualization.pages.measurements import measurement_sections
 from cellseg_mmdet.visualization.pages.run_data import ImageStudy, RunData
 
 PAGE_NAME, PICTURES_NAME = "index.html", "pictures"
@@ -61,6 +62,7 @@ def write_report(run: RunData, out_dir: str | os.PathLike[str], *, num_images: i
             "Sizes",
             note("Areas of cells, by cell type.") + figures(run_charts.sizes(studies)),
         ),
+        Section("measurements", "Measurements", _measurements(run)),
         Section("all-images", "All images", _image_table(studies)),
     ]
     if run.config_text:
@@ -188,6 +190,16 @@ def _charts(run: RunData) -> str:
         parts.append(run_charts.score_by_threshold(sweeps, run.score_thresholds))
         parts.append(run_charts.calibration(sweeps))
     return figures(parts)
+
+
+def _measurements(run: RunData) -> str:
+    parts = [
+        f"<h3>{escape(section.title)}</h3>{section.body}"
+        for section in measurement_sections(run.summary)
+    ]
+    return note(
+        "Of the predicted cells. `cellseg measure` writes the numbers of each cell, and these summaries, as tables."
+    ) + "".join(parts)
 
 
 def _image_table(studies: Sequence[ImageStudy]) -> str:

@@ -132,6 +132,48 @@ def test_page_holds_all_it_shows(run: RunData) -> None:
     assert '<th scope="row">numpy</th>' in html, "the versions"
 
 
+def section(html: str, name: str) -> str:
+    return html.split(f'<section id="{name}"')[1].split("</section>")[0]
+
+
+def test_page_measures_the_predicted_cells_by_image_and_type(run: RunData) -> None:
+    rows = {row["image"]: row for row in run.summary.of_images() if row["class"] == "all"}
+    assert [rows[name]["cells"] for name in ("good", "merged", "nothing")] == [3, 2, 0]
+    assert rows["good"]["median_area_px"] == 100 and rows["merged"]["median_area_px"] == 150
+    assert rows["merged"]["median_mean_gray"] == 91  # of its picture
+    groups = {row["cell_type"]: row for row in run.summary.of_groups() if row["class"] == "all"}
+    assert {name: row["images"] for name, row in groups.items()} == {
+        "astro": 1, "cort": 1, "unknown": 1,
+    }  # fmt: skip
+    html = section(write_report(run, "report").read_text(), "measurements")
+    for title in ("Cells of each image", "Median area of each image", "Confluence of each image"):
+        assert f"<h3>{title}</h3>" in html
+    for title in (
+        "good: 3 cells",
+        "merged: median 150 pixels",
+        f"good: {300 / HEIGHT / WIDTH:.4g}",
+    ):
+        assert f"<title>{title}</title>" in html
+    assert "nothing: median" not in html
+
+
+def test_groups_are_taken_from_the_names_of_the_images(workspace: Path) -> None:
+    run = read_run("preds.pkl", "val.json", "config.py", group="(?P<letter>[gmn])")
+    assert [row["letter"] for row in run.summary.of_groups() if row["class"] == "all"] == [
+        "g", "m", "n",
+    ]  # fmt: skip
+    with pytest.raises(UsageError, match=r"fits nowhere in the name of image 'merged\.png'"):
+        read_run("preds.pkl", "val.json", "config.py", group="good|nothing")
+
+
+def test_shapes_are_measured_where_a_picture_cannot_be_read(workspace: Path) -> None:
+    Path("data/images/merged.png").unlink()
+    Path("data/images/good.png").write_bytes(b"no picture")
+    run = read_run("preds.pkl", "val.json", "config.py")
+    row = next(row for row in run.summary.of_images() if row["image"] == "merged")
+    assert row["median_area_px"] == 150 and row["median_mean_gray"] != row["median_mean_gray"]
+
+
 def test_scores_of_the_page_are_those_of_evaluate(run: RunData) -> None:
     html = write_report(run, "report").read_text()
     row = re.search(r"Competition mAP <span.*?</tr>", html)[0]
