@@ -7,10 +7,22 @@ from typing import NamedTuple
 import numpy as np
 
 from cellseg_mmdet.ops.kernels import kernel
-from cellseg_mmdet.pixel_codes.code import PIXEL_CODES, ChannelGroup, Decoded, PixelCode, Targets
+from cellseg_mmdet.pixel_codes.code import (
+    MIN_PX,
+    PIXEL_CODES,
+    ChannelGroup,
+    Decoded,
+    PixelCode,
+    Targets,
+)
 from cellseg_mmdet.pixel_codes.heat import heat_flows
 from cellseg_mmdet.pixel_codes.pixel_steps import next_pixels
-from cellseg_mmdet.pixel_codes.regions import connected_parts, renumbered, sort_pixels
+from cellseg_mmdet.pixel_codes.regions import (
+    connected_parts,
+    in_several,
+    renumbered,
+    sort_pixels,
+)
 from cellseg_mmdet.postprocess import Tunable
 from cellseg_mmdet.postprocess.parameters import check_number
 
@@ -55,7 +67,7 @@ class FlowCode(PixelCode):
         ConfigError: a number is out of its range.
     """
 
-    tunable = (Tunable("mask_thr", 0.1, 0.9), Tunable("flow_thr", 0.1, 2.0))
+    tunable = (Tunable("mask_thr", 0.1, 0.9), Tunable("flow_thr", 0.1, 2.0), MIN_PX)
 
     def __init__(
         self,
@@ -136,7 +148,7 @@ class FlowCode(PixelCode):
         is_better = 2 * np.bincount(new, is_kept, num_second + 1) < np.bincount(
             new, minlength=num_second + 1
         )
-        is_better[new[is_kept & _in_several(old, new)]] = False
+        is_better[new[is_kept & in_several(old, new)]] = False
         # The other ones need no vectors of their own.
         second = renumbered(second, is_better[1:])
         found = self._judged(maps, second, int(is_better[1:].sum()), sinks)
@@ -188,15 +200,6 @@ class _Judged(NamedTuple):
     kept: np.ndarray
     strays: np.ndarray
     scores: np.ndarray
-
-
-def _in_several(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return for each of P pixels whether those of its label are in several of ``others``."""
-    lowest = np.full(int(labels.max()) + 1, np.iinfo(np.int32).max, dtype=np.int32)
-    highest = np.zeros(len(lowest), dtype=np.int32)
-    np.minimum.at(lowest, labels, others)
-    np.maximum.at(highest, labels, others)
-    return (lowest < highest)[labels]
 
 
 def _gathered(
