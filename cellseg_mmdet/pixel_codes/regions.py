@@ -108,7 +108,7 @@ def _connect(labels: np.ndarray, diagonal: bool, parts: np.ndarray) -> int:
     numbers = np.zeros(count + 1, np.int32)
     total = 0
     for part in range(1, count + 1):
-        root = _root(parents, part)
+        root = _root(parents, np.int32(part))
         if root == part:
             total += 1
             numbers[part] = total
