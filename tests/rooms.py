@@ -91,8 +91,8 @@ ROOMS = {
         _rooms(f"{_DATA} postprocess measure export"),
     ),
     "tuning": Room(
-        "the search for the numbers of the post-processing",
-        _rooms("masks structures annotations converters postprocess evaluation"),
+        "the search for the numbers of the post-processing and of pixel codes",
+        _rooms("masks structures annotations converters postprocess pixel_codes evaluation"),
     ),
     "visualization.charts": Room("charts: inline SVG, and curves of trainings"),
     "visualization.pages": Room(

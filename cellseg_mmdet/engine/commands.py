@@ -20,6 +20,7 @@ from cellseg_mmdet.engine.config import (
     enable_amp,
     enable_auto_scale_lr,
     enable_tta,
+    keep_maps,
     keep_soft_masks,
     load_config,
     prepare_model_cfg,
@@ -110,6 +111,10 @@ def testing_config(args: Namespace) -> Config:
         if not args.out:
             raise UsageError("--soft-masks are part of the file of predictions: give --out too")
         keep_soft_masks(cfg)
+    if args.maps:
+        if not args.out:
+            raise UsageError("--maps are part of the file of predictions: give --out too")
+        keep_maps(cfg)
     if args.tta:
         enable_tta(cfg)
     if args.show or args.show_dir:

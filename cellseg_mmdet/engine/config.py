@@ -151,6 +151,20 @@ def keep_soft_masks(cfg: Config) -> None:
         part["soft_masks"] = True
 
 
+def keep_maps(cfg: Config) -> None:
+    """Have a pixel model keep its maps, for the dump of predictions. Call it before :func:`enable_tta`.
+
+    Raises:
+        UsageError: the model has none.
+    """
+    model_class = MODELS.get(cfg.model["type"])
+    if model_class is None or "dumps_maps" not in inspect.signature(model_class).parameters:
+        raise UsageError(
+            f"--maps needs the detector PixelDetector; the config has {cfg.model['type']}"
+        )
+    cfg.model["dumps_maps"] = True
+
+
 def _keeps_soft_masks(part_type: str | type) -> bool:
     part_class = MODELS.get(part_type) if isinstance(part_type, str) else part_type
     return part_class is not None and "soft_masks" in inspect.signature(part_class).parameters

@@ -8,6 +8,8 @@ from cellseg_mmdet.ops.kernels import kernel
 
 CONVEX_AREA, FERET_MAX, FERET_MIN = range(3)
 _NUM_COLUMNS = 3
+# Of a number that is written out numba compiles a kernel for it alone, for which the first picture waits; not of these.
+_UP, _DOWN = np.int64(1), np.int64(-1)
 
 
 def hulls_of(
@@ -64,15 +66,14 @@ def _hulls(
             continue
         area = _pixels_in_hull(first, last, width, low, high)
         out[cell, 0] = area * size_y * size_x
-        num_low = _corner_chain(first, last, width, 1, low)
-        num_high = _corner_chain(first, last, width, -1, high)
-        count = 0
+        num_low = _corner_chain(first, last, width, _UP, low)
+        num_high = _corner_chain(first, last, width, _DOWN, high)
+        count = num_low + num_high
         for place in range(num_low):
-            ring[count, 0], ring[count, 1] = low[place, 0] * size_x, low[place, 1] * size_y
-            count += 1
-        for place in range(num_high - 1, -1, -1):
-            ring[count, 0], ring[count, 1] = high[place, 0] * size_x, high[place, 1] * size_y
-            count += 1
+            ring[place, 0], ring[place, 1] = low[place, 0] * size_x, low[place, 1] * size_y
+        for place in range(num_high):
+            behind = count - 1 - place
+            ring[behind, 0], ring[behind, 1] = high[place, 0] * size_x, high[place, 1] * size_y
         out[cell, 1], out[cell, 2] = _calipers(ring, count)
 
 
@@ -94,7 +95,7 @@ def _corner_chain(
     first: np.ndarray, last: np.ndarray, width: int, sign: int, chain: np.ndarray
 ) -> int:
     """Fill the chain of corners with the least y (sign 1) or the largest (-1) by x, and return its length."""
-    count = 0
+    count = np.int64(0)
     for x in range(width + 1):
         found, extreme = False, 0
         for column in range(max(x - 1, 0), min(x + 1, width)):
@@ -113,7 +114,7 @@ def _edge_chain(
     first: np.ndarray, last: np.ndarray, width: int, sign: int, chain: np.ndarray
 ) -> int:
     """Fill the chain of the middles of edges in half pixels: the centre of pixel (x, y) is at (2 x + 1, 2 y)."""
-    count = 0
+    count = np.int64(0)
     for at in range(2 * width + 1):
         found, extreme = False, 0
         for column in range(max((at - 1) // 2, 0), min(at // 2 + 1, width)):
@@ -133,8 +134,8 @@ def _edge_chain(
 def _pixels_in_hull(
     first: np.ndarray, last: np.ndarray, width: int, low: np.ndarray, high: np.ndarray
 ) -> int:
-    num_low = _edge_chain(first, last, width, 1, low)
-    _edge_chain(first, last, width, -1, high)
+    num_low = _edge_chain(first, last, width, _UP, low)
+    _edge_chain(first, last, width, _DOWN, high)
     area, at_low, at_high = 0, 0, 0
     for column in range(width):
         x = 2 * column + 1
@@ -160,7 +161,7 @@ def _pixels_in_hull(
 def _calipers(ring: np.ndarray, count: int) -> tuple[float, float]:
     """Return largest and smallest extent of a convex polygon, whose corners go round with growing angle."""
     largest, smallest = 0.0, np.inf
-    far = 1
+    far = np.int64(1)
     for place in range(count):
         ax, ay = ring[place, 0], ring[place, 1]
         following = (place + 1) % count

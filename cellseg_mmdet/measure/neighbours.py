@@ -235,7 +235,7 @@ def _distance(
         if _beyond(x, first, last, size_x) > squared:
             continue
         for place in range(begins[own + x], begins[own + x + 1]):
-            y = rows[place]
+            y = np.int64(rows[place])
             if _beyond(y, boxes[other, 1], boxes[other, 3] - 1, size_y) > squared:
                 continue
             # Columns of the other cell from the nearest one on, to both sides.

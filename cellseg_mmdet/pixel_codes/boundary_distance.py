@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cellseg_mmdet.pixel_codes.code import (
+    MIN_PX,
     PIXEL_CODES,
     ChannelGroup,
     Decoded,
@@ -38,7 +39,7 @@ class BoundaryDistanceCode(PixelCode):
         ConfigError: a number is out of its range.
     """
 
-    tunable = (Tunable("mask_thr", 0.1, 0.9), Tunable("seed_thr", 0.1, 0.9))
+    tunable = (Tunable("mask_thr", 0.1, 0.9), Tunable("seed_thr", 0.1, 0.9), MIN_PX)
 
     def __init__(
         self,

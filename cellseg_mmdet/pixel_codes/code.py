@@ -288,6 +288,8 @@ class PixelCode(ABC):
 
 
 PIXEL_CODES: Registry[PixelCode] = Registry("pixel code")
+# Of every code: what is smaller is no cell, or no seed of one.
+MIN_PX = Tunable("min_px", 1, 100, log=True, integer=True)
 
 
 def build_pixel_code(config: Mapping[str, Any]) -> PixelCode:

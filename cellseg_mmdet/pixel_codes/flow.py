@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from cellseg_mmdet.ops.kernels import kernel
-from cellseg_mmdet.pixel_codes.code import PIXEL_CODES, ChannelGroup, Decoded, PixelCode, Targets
+from cellseg_mmdet.pixel_codes.code import (
+    MIN_PX,
+    PIXEL_CODES,
+    ChannelGroup,
+    Decoded,
+    PixelCode,
+    Targets,
+)
 from cellseg_mmdet.pixel_codes.heat import heat_flows
-from cellseg_mmdet.pixel_codes.regions import connected_parts, renumbered, sort_pixels
+from cellseg_mmdet.pixel_codes.pixel_steps import next_pixels
+from cellseg_mmdet.pixel_codes.regions import (
+    connected_parts,
+    in_several,
+    renumbered,
+    sort_pixels,
+)
 from cellseg_mmdet.postprocess import Tunable
 from cellseg_mmdet.postprocess.parameters import check_number
 
@@ -16,6 +31,10 @@ SHIFT = 12
 ONE = 1 << SHIFT
 # A step shorter than this many pixels along both axes is none.
 SLOW = np.float32(1 / 1024)
+# The mean squared difference of unit vectors that are more at odds than not.
+NOISE = 1.0
+# Cells of no more pixels are looked at again together with those that are lost.
+SPECK_PX = 9
 
 
 @PIXEL_CODES.register("FlowCode")
@@ -28,6 +47,10 @@ class FlowCode(PixelCode):
     bilinear interpolation between the pixels of its region, and goes on from the pixel that it comes to as that one
     does. Where pixels come to rest are sinks; sinks at most ``join_px`` apart along both axes are one. A cell are the
     connected pixels that end in one sink. Its own vectors are then compared with the predicted ones.
+
+    Interpolated vectors may lead past a thin cell into the one that it lies along, a ring into the nucleus in it: the
+    two are found as one, whose own vectors are others. What such cells are made of, and specks beside them, is decoded
+    once more, from pixel to pixel without interpolation (`next_pixels`): what agrees with the vectors then is a cell.
 
     The score is the mean probability of foreground times the mean cosine between own and predicted vectors, or 0.
 
@@ -44,7 +67,7 @@ class FlowCode(PixelCode):
         ConfigError: a number is out of its range.
     """
 
-    tunable = (Tunable("mask_thr", 0.1, 0.9), Tunable("flow_thr", 0.1, 2.0))
+    tunable = (Tunable("mask_thr", 0.1, 0.9), Tunable("flow_thr", 0.1, 2.0), MIN_PX)
 
     def __init__(
         self,
@@ -91,16 +114,102 @@ class FlowCode(PixelCode):
         regions, num_regions = connected_parts(self.foreground(maps))
         pixels, _ = sort_pixels(regions, num_regions)
         landings = _land(maps[1:], regions, pixels, self.num_steps)
-        sinks = _sinks(landings, pixels, regions)
-        joined = _join(sinks, regions, self.join_px)
-        cells, num_cells = connected_parts(_ends(landings, pixels, sinks, joined))
+        cells, num_cells, sinks = _gathered(landings, pixels, regions, self.join_px)
+        first = self._judged(maps, cells, num_cells, sinks)
+        if first.strays.any():
+            return self._looked_again(maps, cells, first)
+        return Decoded(renumbered(cells, first.kept[1:]), first.scores[1:][first.kept[1:]])
+
+    def _looked_again(self, maps: np.ndarray, cells: np.ndarray, first: _Judged) -> Decoded:
+        """Decode what strays are made of from pixel to pixel, and return all cells."""
+        # A speck may be the middle of a ring, all others of whose pixels are lost.
+        is_open = np.bincount(cells.ravel(), minlength=len(first.kept)) <= SPECK_PX
+        is_open |= ~first.kept
+        is_open[0] = False
+        open_parts, num_parts = connected_parts(is_open[cells])
+        pixels = np.flatnonzero(open_parts)
+        has_strays = np.zeros(num_parts + 1, dtype=bool)
+        has_strays[open_parts.ravel()[pixels[first.strays[cells.ravel()[pixels]]]]] = True
+        pixels = pixels[has_strays[open_parts.ravel()[pixels]]]
+        # All that follows looks at these few pixels, and at the rows and columns that hold them.
+        width = cells.shape[1]
+        y, x = pixels // width, pixels % width
+        window = slice(y.min(), y.max() + 1), slice(x.min(), x.max() + 1)
+        regions = np.zeros_like(cells[window])
+        y, x = y - window[0].start, x - window[1].start
+        regions[y, x] = open_parts.ravel()[pixels]
+        maps = maps[:, window[0], window[1]]
+        inside = y * regions.shape[1] + x
+        landings = next_pixels(maps[1:], regions, inside)
+        # A step from pixel to pixel is exact: sinks that do not touch are those of two cells.
+        second, num_second, sinks = _gathered(landings, inside, regions, join_px=1)
+        old, new = cells.ravel()[pixels], second[y, x]
+        is_kept = first.kept[old]
+        is_better = 2 * np.bincount(new, is_kept, num_second + 1) < np.bincount(
+            new, minlength=num_second + 1
+        )
+        is_better[new[is_kept & in_several(old, new)]] = False
+        # The other ones need no vectors of their own.
+        second = renumbered(second, is_better[1:])
+        found = self._judged(maps, second, int(is_better[1:].sum()), sinks)
+        new = second[y, x]
+        # Of a speck in a cell that is found nothing is left.
+        kept = first.kept.copy()
+        kept[old[found.kept[new]]] = False
+        joined = np.where(kept[cells], cells, 0)
+        is_found = found.kept[new]
+        joined.ravel()[pixels[is_found]] = new[is_found] + len(first.kept)
+        # Both are in reading order, and so are the numbers of both together.
+        parts, num_parts = connected_parts(joined)
+        number = np.zeros(len(found.kept), dtype=np.int64)
+        number[new[is_found]] = parts.ravel()[pixels[is_found]] - 1
+        scores = np.empty(num_parts, dtype=np.float32)
+        is_old = np.ones(num_parts, dtype=bool)
+        is_old[number[found.kept]] = False
+        scores[is_old] = first.scores[kept]
+        scores[number[found.kept]] = found.scores[found.kept]
+        return Decoded(parts, scores)
+
+    def _judged(
+        self, maps: np.ndarray, cells: np.ndarray, num_cells: int, sinks: np.ndarray
+    ) -> _Judged:
+        """Compare the cells of a label map with the vectors."""
         middles = _middles(cells, num_cells, sinks)
         own = heat_flows(cells)
         areas, probabilities, errors, cosines = _compare(cells, num_cells, maps, own)
         with np.errstate(invalid="ignore"):
             scores = probabilities / areas * (cosines / areas).clip(0, 1)
-        kept = (middles[:, 0] > 0) & (areas >= self.min_px) & (errors <= self.flow_thr * areas)
-        return Decoded(renumbered(cells, kept), scores[kept].clip(0, 1).astype(np.float32))
+        is_large, agrees = areas >= self.min_px, errors <= self.flow_thr * areas
+        kept = (middles[:, 0] > 0) & is_large & agrees
+        return _Judged(
+            np.concatenate([[False], kept]),
+            np.concatenate([[False], is_large & ~agrees & (errors <= NOISE * areas)]),
+            np.concatenate([[0], scores]).clip(0, 1).astype(np.float32),
+        )
+
+
+class _Judged(NamedTuple):
+    """What becomes of N cells: (N + 1,) each, of label i, and of background at 0.
+
+    Attributes:
+        kept: whether it is a cell.
+        strays: whether its own vectors are others than the predicted ones, but not all of them.
+        scores: float32.
+    """
+
+    kept: np.ndarray
+    strays: np.ndarray
+    scores: np.ndarray
+
+
+def _gathered(
+    landings: np.ndarray, pixels: np.ndarray, regions: np.ndarray, join_px: int
+) -> tuple[np.ndarray, int, np.ndarray]:
+    """Return the connected pixels whose ways end in one sink, (H, W) int32, their number, and where sinks are."""
+    sinks = _sinks(landings, pixels, regions)
+    joined = _join(sinks, regions, join_px)
+    cells, num_cells = connected_parts(_ends(landings, pixels, sinks, joined))
+    return cells, num_cells, sinks
 
 
 @kernel
@@ -255,7 +364,7 @@ def _middles(cells: np.ndarray, count: int, sinks: np.ndarray) -> np.ndarray:
     height, width = cells.shape
     for y in range(height):
         for x in range(width):
-            if sinks[y, x] != 0:
+            if sinks[y, x] != 0 and cells[y, x] > 0:
                 cell = cells[y, x] - 1
                 middles[cell, 0] += 1
                 middles[cell, 1] += y

@@ -21,6 +21,8 @@ TOLERANCE = 1e-2
 # N, S, W, E, then NW, SE, NE, SW: opposite ones side by side, so that sums are the same in every turned picture.
 DY = np.array([-1, 1, 0, 0, -1, 1, -1, 1])
 DX = np.array([0, 0, -1, 1, -1, 1, 1, -1])
+# Of a number that is written out numba compiles a kernel for it alone; not of these.
+_ROWS, _COLUMNS = np.int64(0), np.int64(1)
 
 
 def heat_flows(label_map: np.ndarray, middles: np.ndarray | None = None) -> np.ndarray:
@@ -120,7 +122,11 @@ def _find_middle(own: np.ndarray, width: int, point: np.ndarray, order: np.ndarr
     """Put the pixels nearest to the point, or else to the median, first into ``order``; return how many there are."""
     times, sum_y, sum_x = point[0], point[1], point[2]
     if times == 0:
-        times, sum_y, sum_x = 2, _twice_median(own, width, True), _twice_median(own, width, False)
+        times, sum_y, sum_x = (
+            2,
+            _twice_median(own, width, _ROWS),
+            _twice_median(own, width, _COLUMNS),
+        )
     nearest, count = np.int64(-1), 0
     for place in range(own.size):
         off_y = times * (own[place] // width) - sum_y
@@ -140,15 +146,15 @@ def _find_middle(own: np.ndarray, width: int, point: np.ndarray, order: np.ndarr
 
 
 @kernel
-def _twice_median(own: np.ndarray, width: int, of_rows: bool) -> int:
+def _twice_median(own: np.ndarray, width: int, axis: int) -> int:
     """Return the sum of the two middle rows or columns of pixels, which are one where their number is odd."""
     low, high = 1 << 62, 0
     for place in range(own.size):
-        value = own[place] // width if of_rows else own[place] % width
+        value = own[place] // width if axis == 0 else own[place] % width
         low, high = min(low, value), max(high, value)
     counts = np.zeros(high - low + 1, np.int64)
     for place in range(own.size):
-        counts[(own[place] // width if of_rows else own[place] % width) - low] += 1
+        counts[(own[place] // width if axis == 0 else own[place] % width) - low] += 1
     below, upper = (own.size + 1) // 2, own.size // 2 + 1
     total, seen = 0, 0
     for step in range(counts.size):

@@ -54,6 +54,20 @@ def renumbered(labels: np.ndarray, kept: np.ndarray) -> np.ndarray:
     return table[labels]
 
 
+def in_several(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return for each of P pixels whether those of its label are in several of ``others``, (P,) bool.
+
+    Example:
+        >>> in_several(np.array([1, 1, 2, 2]), np.array([5, 6, 7, 7]))
+        array([ True,  True, False, False])
+    """
+    lowest = np.full(int(labels.max()) + 1, np.iinfo(np.int32).max, dtype=np.int32)
+    highest = np.zeros(len(lowest), dtype=np.int32)
+    np.minimum.at(lowest, labels, others)
+    np.maximum.at(highest, labels, others)
+    return (lowest < highest)[labels]
+
+
 @kernel
 def _connect(labels: np.ndarray, diagonal: bool, parts: np.ndarray) -> int:
     """Union-find; the root is the least number, and so the first in reading order."""
@@ -94,7 +108,7 @@ def _connect(labels: np.ndarray, diagonal: bool, parts: np.ndarray) -> int:
     numbers = np.zeros(count + 1, np.int32)
     total = 0
     for part in range(1, count + 1):
-        root = _root(parents, part)
+        root = _root(parents, np.int32(part))
         if root == part:
             total += 1
             numbers[part] = total

@@ -6,6 +6,7 @@ import numpy as np
 
 from cellseg_mmdet.ops.kernels import kernel
 from cellseg_mmdet.pixel_codes.code import (
+    MIN_PX,
     PIXEL_CODES,
     ChannelGroup,
     Decoded,
@@ -48,7 +49,7 @@ class RimCode(PixelCode):
         array([[0., 0., 1., 1., 0., 0.]], dtype=float32)
     """
 
-    tunable = (Tunable("mask_thr", 0.1, 0.9), Tunable("seed_thr", 0.1, 0.9))
+    tunable = (Tunable("mask_thr", 0.1, 0.9), Tunable("seed_thr", 0.1, 0.9), MIN_PX)
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import numpy as np
 
 from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.pixel_codes.code import (
+    MIN_PX,
     PIXEL_CODES,
     ChannelGroup,
     Decoded,
@@ -50,6 +51,7 @@ class StarCode(PixelCode):
         Tunable("mask_thr", 0.1, 0.9),
         Tunable("object_thr", 0.1, 0.9),
         Tunable("overlap_thr", 0.1, 0.9),
+        MIN_PX,
     )
 
     def __init__(

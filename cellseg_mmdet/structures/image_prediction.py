@@ -32,6 +32,8 @@ class ImagePrediction:
             is not known.
         soft_masks: (N, rows, columns) uint8, 255 times the probability of foreground, over
             ``boxes``; None where it was not kept. Steps that change a mask leave this too.
+        maps: (C, height, width) float16, what a pixel model predicted in each pixel, of which the instances were
+            decoded; None where it was not kept.
         img_path: of the image file, as whoever predicted it named it; '' where it is not known.
 
     Example:
@@ -55,6 +57,7 @@ class ImagePrediction:
     mask_scores: np.ndarray | None = None
     soft_masks: np.ndarray | None = None
     img_path: str = ""
+    maps: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         counts = {name: len(values) for name, values in self._per_instance().items()}

@@ -32,6 +32,7 @@ _SHAPES: dict[str, tuple[int | None, ...]] = {
     "soft_masks": (None, None),
 }
 _OPTIONAL = ("maskness", "soft_masks")
+_MAPS = "pred_maps"  # of a pixel model, beside pred_instances
 _GROUND_TRUTH = ("gt_instances", "ignored_instances", "gt_panoptic_seg")
 # The name of an image, where that is not the stem of its path.
 _NAME = "image_id"
@@ -106,7 +107,7 @@ def from_dump_entry(entry: Mapping[str, Any], *, where: str = "prediction") -> I
 
     ``pred_instances`` holds ``bboxes`` (N, 4), ``scores`` (N,), ``labels`` (N,), tensors or arrays,
     and ``masks``, of one of the forms that `read_masks` takes. It may hold ``maskness`` (N,) and
-    ``soft_masks`` (N, rows, columns) uint8.
+    ``soft_masks`` (N, rows, columns) uint8. Beside it there may be ``pred_maps`` (C, height, width), half precision.
 
     Raises:
         DataError: naming ``where`` for a missing key, or for shapes, sizes or types that do not go
@@ -141,6 +142,7 @@ def from_dump_entry(entry: Mapping[str, Any], *, where: str = "prediction") -> I
             masks=read_masks(instances["masks"], height, width),
             mask_scores=arrays.get("maskness"),
             soft_masks=arrays.get("soft_masks"),
+            maps=_maps_of(entry, (height, width), where),
         )
     except CellsegError as error:
         raise DataError(f"{where}: {error}") from error
@@ -288,6 +290,19 @@ def _image_of(
         return img_path, img_id, size_hw(dict(zip(("height", "width"), sides, strict=False)))
     except (FieldError, TypeError) as error:
         raise DataError(f"{where}: {error}") from error
+
+
+def _maps_of(entry: Mapping[str, Any], size_hw: tuple[int, int], where: str) -> np.ndarray | None:
+    """Return the maps (C, height, width) of an entry; None where it has none."""
+    if _MAPS not in entry:
+        return None
+    maps = _to_numpy(entry[_MAPS], _MAPS, where)
+    if maps.ndim != 3 or maps.shape[1:] != size_hw or maps.dtype.kind != "f":
+        raise DataError(
+            f"{where}: {_MAPS} of shape {maps.shape} and type {maps.dtype}, expected floats "
+            f"(C, {size_hw[0]}, {size_hw[1]})"
+        )
+    return maps
 
 
 def _arrays_of(instances: Mapping[str, Any], where: str) -> dict[str, np.ndarray]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from cellseg_mmdet.errors import DataError, UsageError
 from cellseg_mmdet.evaluation.scoring import measure_image, records_by_image_id
 from cellseg_mmdet.evaluation.sources import Context, known_sizes, read_source
 from cellseg_mmdet.fileio import atomic_write, sha256_of
+from cellseg_mmdet.pixel_codes import build_pixel_code
 from cellseg_mmdet.postprocess.from_config import pipeline_from_config
 from cellseg_mmdet.structures import ImagePrediction, ImageRecord
 from cellseg_mmdet.tuning.result import Result
-from cellseg_mmdet.tuning.space import Steps, find_parameters
+from cellseg_mmdet.tuning.space import Steps, find_parameters, split_code
 from cellseg_mmdet.tuning.tune import Task
 
 PathLike = str | os.PathLike[str]
@@ -55,11 +57,20 @@ def read_task(
     """
     pipeline = pipeline_from_config(config)
     steps = _steps_of(config)
+    found = _read_predictions(predictions)
+    code = _code_of(config)
+    has_maps = all(one.maps is not None for one in found)
+    if code is not None and has_maps:
+        steps = [code, *steps]
     try:
         parameters = find_parameters(steps, pipeline.classes, only=only, per_class=per_class)
     except UsageError as error:
-        raise UsageError(f"{config}: {error}") from error
-    found = _read_predictions(predictions)
+        hint = "" if code is None or has_maps else f". {_without_maps(code)}"
+        raise UsageError(f"{config}: {error}{hint}") from error
+    if code is not None and has_maps and all(parameter.step for parameter in parameters):
+        # No number of the code is searched for: the cells are those of the dump.
+        steps = steps[1:]
+        parameters = [replace(parameter, step=parameter.step - 1) for parameter in parameters]
     records = _read_records(annotations, found, on_error)
     source = ", ".join(map(str, annotations))
     for prediction in found:
@@ -70,6 +81,7 @@ def read_task(
         steps=steps,
         classes=pipeline.classes,
         parameters=parameters,
+        note="" if code is None or has_maps else _without_maps(code),
         about={
             "predictions": sorted(map(sha256_of, predictions)),
             "annotations": sorted(map(_digest, annotations)),
@@ -109,8 +121,27 @@ def write_config(out: PathLike, config: PathLike, result: Result, source: str) -
     tables = f"{result.score_table()}\n{result.verdict()}\n\n{result.number_table()}"
     comment = [f"# {line}".rstrip() for line in f"{about}\n\n{tables}".splitlines()]
     with atomic_write(out) as temporary:
-        lines = [*comment, "", f"_base_ = {_literal(base)}", "", *_as_source(result.steps)]
+        code, steps = split_code(result.steps)
+        lines = [*comment, "", f"_base_ = {_literal(base)}", "", *_as_source(steps)]
+        if code is not None:
+            names = [one.name for one in build_pixel_code(code).tunable if one.name in code]
+            numbers = ", ".join(f"{name}={_literal(code[name])}" for name in names)
+            lines += ["", f"model = dict(code=dict({numbers}))"]
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _code_of(config: PathLike) -> dict[str, Any] | None:
+    """Return the pixel code of the config's model; None where it has none."""
+    model = read_config(config).to_dict().get("model") or {}
+    return model.get("code")
+
+
+def _without_maps(code: Mapping[str, Any]) -> str:
+    names = ", ".join(tunable.name for tunable in build_pixel_code(code).tunable)
+    return (
+        f"the numbers of {code['type']} ({names}) are searched for in dumps with maps: "
+        "cellseg test CONFIG CHECKPOINT --out val.pkl --maps"
+    )
 
 
 def _steps_of(config: PathLike) -> Steps:

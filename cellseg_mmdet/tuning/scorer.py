@@ -20,7 +20,8 @@ from cellseg_mmdet.evaluation.overlaps import Overlaps
 from cellseg_mmdet.postprocess import build_pipeline
 from cellseg_mmdet.processes import begin_worker
 from cellseg_mmdet.structures import ImagePrediction, ImageRecord
-from cellseg_mmdet.tuning.space import Steps
+from cellseg_mmdet.tuning.decoding import Decoder
+from cellseg_mmdet.tuning.space import Steps, split_code
 
 Result = TypeVar("Result")
 
@@ -183,9 +184,11 @@ def _take(
     classes: Sequence[str] | None,
 ) -> None:
     """Keep the images of this worker, after the steps that all lists share."""
-    pipeline = build_pipeline(steps, classes)
+    _, listed = split_code(steps)
+    pipeline = build_pipeline(listed, classes)
     shared = replace(pipeline, steps=pipeline.steps[:shared_steps])
     _worker.images = {}
+    _worker.decoder = Decoder()
     for image, (prediction, record) in pairs.items():
         _work_on(image)
         _worker.images[image] = (shared(prediction), record.masks)
@@ -194,11 +197,14 @@ def _take(
 def _score(
     steps: Steps, shared_steps: int, classes: Sequence[str] | None, images: list[int]
 ) -> dict[int, float]:
-    pipeline = build_pipeline(steps, classes)
+    code, listed = split_code(steps)
+    pipeline = build_pipeline(listed, classes)
     rest = replace(pipeline, steps=pipeline.steps[shared_steps:])
     scores = {}
     for image in images:
         _work_on(image)
         prediction, true = _worker.images[image]
+        if code is not None:
+            prediction = _worker.decoder(image, prediction, code)
         scores[image] = image_score(Overlaps(rest(prediction).masks, true))
     return scores

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from cellseg_mmdet.errors import UsageError
+from cellseg_mmdet.pixel_codes import PIXEL_CODES, PixelCode, build_pixel_code
 from cellseg_mmdet.postprocess import STEPS, Step, Tunable, build_pipeline
 from cellseg_mmdet.postprocess.parameters import DEFAULT
 
-# A config's `postprocess` list.
+# A config's `postprocess` list; where the numbers of a pixel code are tuned as well, its config stands first.
 Steps = list[dict[str, Any]]
 # Numbers by the name of their `Parameter`.
 Values = dict[str, float]
@@ -72,7 +73,9 @@ def find_parameters(
         UsageError: if there is none, or not what ``only`` names.
         ValueError: if the list has a fault.
     """
-    built = build_pipeline(steps, classes).steps
+    code, rest = split_code(steps)
+    built: list[Step | PixelCode] = [] if code is None else [build_pixel_code(code)]
+    built += build_pipeline(rest, classes).steps
     found = [(index, tunable) for index in range(len(steps)) for tunable in built[index].tunable]
     labels = [_label(steps, index, tunable.name) for index, tunable in found]
     short = [f"{steps[index]['type']}.{tunable.name}" for index, tunable in found]
@@ -97,6 +100,18 @@ def find_parameters(
     ]
 
 
+def split_code(steps: Steps) -> tuple[dict[str, Any] | None, Steps]:
+    """Return the pixel code that a list begins with, None where it has none, and the post-processing list.
+
+    Example:
+        >>> split_code([{"type": "FlowCode"}, {"type": "FillHoles"}])
+        ({'type': 'FlowCode'}, [{'type': 'FillHoles'}])
+    """
+    if steps and steps[0].get("type") in PIXEL_CODES.names():
+        return steps[0], steps[1:]
+    return None, steps
+
+
 def with_values(
     steps: Steps, parameters: Sequence[Parameter], values: Mapping[str, float]
 ) -> Steps:
@@ -118,7 +133,7 @@ def with_values(
 def _parameters(
     steps: Steps,
     index: int,
-    step: Step,
+    step: Step | PixelCode,
     tunable: Tunable,
     label: str,
     classes: tuple[str, ...],
@@ -130,7 +145,7 @@ def _parameters(
     starts: dict[str | None, float]
     if isinstance(start, Mapping):
         starts = {name: start.get(name, start.get(DEFAULT)) for name in classes}
-    elif per_class and len(classes) > 1:
+    elif per_class and len(classes) > 1 and not isinstance(step, PixelCode):
         starts = dict.fromkeys(classes, start)
     else:
         starts = {None: start}

@@ -32,6 +32,7 @@ class Task:
         steps: the post-processing list.
         classes: class names by label.
         parameters: the numbers of the list to search for, at least one.
+        note: what the user is told of numbers that are not searched for.
         about: all that the scores depend on, of JSON types; a search that goes on must be about the same.
     """
 
@@ -41,6 +42,7 @@ class Task:
     classes: tuple[str, ...] | None
     parameters: Sequence[Parameter]
     about: dict[str, Any]
+    note: str = ""
 
     def with_values(self, values: Values) -> Steps:
         """Return the list with these numbers."""
@@ -52,6 +54,8 @@ class Task:
         text = f"numbers to search for: {names}"
         if len(self.classes or ()) < 2:
             text += "\nthe model has one class: its numbers are those of all cell types"
+        if self.note:
+            text += f"\n{self.note}"
         return text
 
 

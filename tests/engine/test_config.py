@@ -12,6 +12,7 @@ import cellseg_mmdet.models  # noqa: F401  # registers the mask heads
 from cellseg_mmdet.engine import checkpoint, commands
 from cellseg_mmdet.engine.config import (
     enable_tta,
+    keep_maps,
     keep_soft_masks,
     load_config,
     set_work_dir,
@@ -63,6 +64,7 @@ def eval_arguments(config: Path, **changes: object) -> argparse.Namespace:
     defaults = {
         "out": None,
         "soft_masks": False,
+        "maps": False,
         "tta": False,
         "show": False,
         "show_dir": None,
@@ -363,6 +365,20 @@ def test_soft_masks_need_a_file(config_file: Path):
 
     with pytest.raises(UsageError, match=r"--soft-masks .* give --out too"):
         commands.testing_config(args)
+
+
+def test_maps_need_a_file_and_a_pixel_model(config_file: Path, tmp_path: Path):
+    args = eval_arguments(config_file, checkpoint="https://x/y.pth", maps=True)
+    with pytest.raises(UsageError, match=r"--maps .* give --out too"):
+        commands.testing_config(args)
+    args.out = str(tmp_path / "preds.pkl")
+    with pytest.raises(
+        UsageError, match=r"--maps needs the detector PixelDetector; .* has MaskRCNN$"
+    ):
+        commands.testing_config(args)
+    cfg = Config({"model": {"type": "PixelDetector"}})
+    keep_maps(cfg)
+    assert cfg.model.dumps_maps
 
 
 def test_tta_wraps_the_model_and_replaces_the_pipeline(config_file: Path, tmp_path: Path):

@@ -17,6 +17,7 @@ from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.pixel_codes import TURNS, Turn, build_pixel_code, owners
 from cellseg_mmdet.pixel_codes.distance import edge_distances
 from cellseg_mmdet.pixel_codes.heat import heat_flows
+from cellseg_mmdet.pixel_codes.pixel_steps import next_pixels
 from cellseg_mmdet.pixel_codes.rays import ray_directions, ray_lengths
 from cellseg_mmdet.pixel_codes.watershed import NUM_LEVELS, seeded_watershed
 from tests.pixel_codes.scenes import best_ious, cells, disk, stacked
@@ -228,3 +229,32 @@ def test_flows_bring_real_cells_back(sartorius: Path) -> None:
         scores.append(image_score(overlaps))
     assert (np.concatenate(best) > 0.9).mean() >= 0.945
     assert np.mean(scores) >= 0.957
+
+
+@pytest.mark.parametrize(
+    ("radius", "rim_px", "off_px"), [(5, 3, 2), (6, 4, 3), (8, 5, 4), (9, 3, 4)]
+)
+def test_a_crescent_around_a_nucleus_comes_back_with_it(
+    radius: int, rim_px: int, off_px: int
+) -> None:
+    nucleus = disk(50, 50, 25, 25, radius)
+    crescent = disk(50, 50, 25, 25 + off_px, radius + rim_px) & ~nucleus
+    true = stacked(nucleus, crescent)
+    code = build_pixel_code(dict(type="FlowCode"))
+    found = code.decode(code.encode(true).maps)
+    assert len(found) == 2
+    assert (best_ious(found.masks, true) > 0.9).all()
+
+
+def test_steps_from_pixel_to_pixel_keep_to_their_cell() -> None:
+    # Two cells side by side: the left one points down and to the right one, which points up.
+    flows = np.zeros((2, 4, 2), dtype=np.float32)
+    flows[:, :, 0] = np.array([0.75, 0.66])[:, None]
+    flows[0, :, 1] = -1
+    flows[:, 3, 0] = 0  # the middle of the left one
+    pixels = np.arange(8)
+    to = next_pixels(flows, np.ones((4, 2), dtype=np.int32), pixels)
+    assert to.tolist() == [2, 1, 4, 1, 6, 3, 6, 5]
+    alone = next_pixels(flows, np.array([[1, 2]] * 4, dtype=np.int32), pixels)
+    assert alone.tolist() == to.tolist()
+    assert next_pixels(flows, np.ones((4, 2), dtype=np.int32), pixels[:0]).tolist() == []

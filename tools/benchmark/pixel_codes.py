@@ -152,24 +152,28 @@ def print_row(name: str, kind: str, lost: Sequence[Lost]) -> None:
 
 
 def print_times(names: Sequence[str], cells: Runs) -> None:
-    """Print the best of `REPEATS` runs, one thread, of an image and of four of it in a square."""
-    label_map = cells.to_label_map()
-    shifted = np.where(label_map > 0, label_map + len(cells), 0)
-    row = np.hstack([label_map, shifted])
-    fourfold = Runs.from_label_map(np.vstack([row, np.where(row > 0, row + 2 * len(cells), 0)]))
+    """Print the best of `REPEATS` runs, one thread, of an image, and of 4 and 16 of it in a square."""
+    sizes = [cells, fourfold(cells), fourfold(fourfold(cells))]
     print(
         f"\n{len(cells)} cells of {cells.areas.mean():.0f} pixels on {cells.height} x {cells.width}, "
-        f"and four times that; best of {REPEATS}, one thread, ms\n"
+        f"and 4 and 16 times that; best of {REPEATS}, one thread, ms\n"
     )
-    print("| code | encode | decode | encode x 4 | decode x 4 |")
-    print("|---|---|---|---|---|")
+    print("| code | encode | decode | encode x 4 | decode x 4 | encode x 16 | decode x 16 |")
+    print("|---|---|---|---|---|---|---|")
     for name in names:
         code = build_pixel_code(CODES[name])
         times = []
-        for masks in (cells, fourfold):
+        for masks in sizes:
             maps = code.encode(masks).maps
             times += [best_ms(lambda: code.encode(masks)), best_ms(lambda: code.decode(maps))]  # noqa: B023
         print(f"| {name} | " + " | ".join(f"{value:.0f}" for value in times) + " |")
+
+
+def fourfold(cells: Runs) -> Runs:
+    """Return four of an image in a square."""
+    label_map = cells.to_label_map()
+    row = np.hstack([label_map, np.where(label_map > 0, label_map + len(cells), 0)])
+    return Runs.from_label_map(np.vstack([row, np.where(row > 0, row + 2 * len(cells), 0)]))
 
 
 def best_ms(work: Callable[[], object]) -> float:

@@ -85,6 +85,8 @@ class PixelDetector(BaseDetector):
             group, then of the loss, then config.
         channels_last: keep features pixel by pixel, in which CPUs convolve faster.
         soft_masks: keep the probabilities in the boxes as well.
+        dumps_maps: give each sample its maps as well, ``pred_maps`` (maps, H, W) in half precision at the size of
+            its masks, for a dump that the code's thresholds are tuned on.
         data_preprocessor: config of mmdet's ``DetDataPreprocessor``.
         init_cfg: mmengine's.
 
@@ -106,6 +108,7 @@ class PixelDetector(BaseDetector):
         losses: Mapping[str, Mapping[str, Any]] | None = None,
         channels_last: bool = False,
         soft_masks: bool = False,
+        dumps_maps: bool = False,
         data_preprocessor: Any = None,
         init_cfg: Any = None,
     ) -> None:
@@ -129,6 +132,7 @@ class PixelDetector(BaseDetector):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.to(memory_format=self.memory_format)
         self.soft_masks = soft_masks
+        self.dumps_maps = dumps_maps
         self.keeps_maps = False
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
@@ -250,8 +254,15 @@ class PixelDetector(BaseDetector):
                 sample.pred_maps = maps
             else:
                 size_hw = sample.ori_shape[:2] if rescale else (height, width)
-                sample.pred_instances = self.instances(maps, size_hw)
+                self.give_instances(sample, maps, size_hw)
         return batch_data_samples
+
+    def give_instances(self, sample: DetDataSample, maps: Tensor, size_hw: tuple[int, int]) -> None:
+        """Give a sample the cells of its maps (maps, h, w), and the maps where ``dumps_maps``."""
+        maps = self.resized(maps, size_hw)
+        sample.pred_instances = self.instances(maps, size_hw)
+        if self.dumps_maps:
+            sample.pred_maps = maps.half()
 
     def turned(self, maps: Tensor, turn: Turn) -> Tensor:
         """Return the maps (maps, H', W') of the turned picture for those of the picture (maps, H, W)."""

@@ -60,7 +60,7 @@ class PixelTTAModel(BaseTTAModel):
             for view in views
         ]
         merged = views[0]
-        merged.pred_instances = self.module.instances(torch.stack(in_image).mean(dim=0), size_hw)
+        self.module.give_instances(merged, torch.stack(in_image).mean(dim=0), size_hw)
         return merged
 
 

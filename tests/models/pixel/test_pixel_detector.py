@@ -49,6 +49,19 @@ class TestPredict:
         assert found.maskness.tolist() == found.scores.tolist()
         assert "soft_masks" not in found
 
+    def test_maps_are_kept_for_a_dump_at_the_size_of_the_masks(self):
+        model = seeing(dumps_maps=True)
+        label_map = two_cells().repeat(2, 0).repeat(2, 1)
+        size_hw = (2 * HEIGHT, 2 * WIDTH)
+        [result] = model.predict(logits(model, label_map)[None], [sample(size_hw, SIZE_HW)])
+        assert result.pred_maps.dtype == torch.float16
+        assert result.pred_maps.shape == (3, *SIZE_HW)
+        again = model.decoded(result.pred_maps.float().numpy())
+        assert again.masks == result.pred_instances.masks.runs
+        assert from_dump_entry(
+            result.to_dict() | {"img_path": "a.png", "ori_shape": SIZE_HW}
+        ).maps.shape == (3, *SIZE_HW)
+
     def test_masks_and_boxes_are_of_the_original_image(self):
         found = self.predict((2 * HEIGHT, 2 * WIDTH), SIZE_HW, scale=2)
         assert found.masks.runs == Runs.from_label_map(two_cells())
