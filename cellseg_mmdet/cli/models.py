@@ -28,12 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the table or the card."""
-    cards = [find_model(args.name).card] if args.name else [one.card for one in list_models()]
+    models = [find_model(args.name)] if args.name else list_models()
+    cards = [model.card for model in models]
     if args.json:
         told = [asdict(card) for card in cards]
         print(json.dumps(told[0] if args.name else told, indent=1, ensure_ascii=False))
     elif args.name:
-        print(cards[0].as_markdown(1), end="")
+        print(cards[0].as_markdown(1, str(models[0].folder)), end="")
     elif cards:
         print(table(cards))
     else:

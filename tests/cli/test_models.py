@@ -94,7 +94,8 @@ def test_the_table_the_card_and_the_same_for_programs(
     assert row.split() == ["tiny", "Apache-2.0", "0.0", "-", "-", "Nothing"]
     assert summary.strip() == "Nuclei of a test." and "IoU 0.5" in last
     run(["models", "tiny"])
-    assert capsys.readouterr().out == find_model("tiny").card.as_markdown(1)
+    model = find_model("tiny")
+    assert capsys.readouterr().out == model.card.as_markdown(1, str(model.folder))
     run(["models", "tiny", "--json"])
     told = json.loads(capsys.readouterr().out)
     assert ModelCard.from_dict(told) == ModelCard.read(shipped / "tiny/card.json")
