@@ -113,7 +113,8 @@ def _picture_lines(card: ModelCard, folder: str | None) -> list[str]:
     lines = [
         "",
         "**The images with the best and with the worst scores**, each as it is and with its cells: annotated ones in "
-        "thick blue, found ones in thin yellow; tinted are missed cells (blue), extra ones (yellow), merged and split ones (red).",
+        "thick blue, found ones in thin yellow; tinted are missed cells (blue), extra ones (yellow), "
+        "merged and split ones (red).",
     ]
     for picture in card.scores.pictures:
         lines += ["", f"![{picture.file}]({folder}/{picture.file})", "", picture.caption]
