@@ -17,7 +17,7 @@ EXAMPLES = """\
   cellseg models nuclei
   cellseg models nuclei --json
 """
-_HEAD = ("name", "licence", "MB", "mAP", "F1", "trained on, and what for")
+_HEAD = ("name", "cells px", "mAP", "F1", "MB", "licence", "for what, and trained on")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def table(cards: Sequence[ModelCard]) -> str:
-    """Return a line for each model, and one for what it is for."""
+    """Return a line for each model, and one for what it was trained on."""
     rows = [_HEAD, *map(_row, cards)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD) - 1)]
     lines = [
@@ -50,8 +50,13 @@ def table(cards: Sequence[ModelCard]) -> str:
         for row in rows
     ]
     for number, card in reversed(list(enumerate(cards, start=1))):
-        lines.insert(number + 1, " " * (sum(widths) + 2 * len(widths)) + card.summary)
-    last = "mAP: competition mAP, F1: at IoU 0.5, both of images that were not trained on; `cellseg models NAME`: more"
+        sources = "; ".join(source.name for source in card.trained_on)
+        lines.insert(number + 1, " " * (sum(widths) + 2 * len(widths)) + sources)
+    last = (
+        "cells px: how wide it sees cells; pictures are resized to that, by --diameter PX (of yours) or an estimate\n"
+        "mAP: competition mAP, F1: of cells found at IoU 0.5, both of held-out images, 1 is perfect\n"
+        "`cellseg infer NAME IMAGES --out-dir DIR` finds cells; `cellseg models NAME` says more, and where it fails"
+    )
     return "\n".join([*lines, last])
 
 
@@ -59,9 +64,10 @@ def _row(card: ModelCard) -> tuple[str, ...]:
     scores = card.scores and card.scores.overall
     return (
         card.name,
-        card.licence,
-        f"{card.weights.num_bytes / 1e6:.1f}",
+        "-" if card.diameter_px is None else f"{card.diameter_px:g}",
         f"{scores.kaggle_map:.3f}" if scores else "-",
         f"{scores.f1_50:.3f}" if scores else "-",
-        "; ".join(source.name for source in card.trained_on),
+        f"{card.weights.num_bytes / 1e6:.1f}",
+        card.licence,
+        card.summary,
     )
