@@ -107,10 +107,10 @@ def test_rows_of_several_days_add_up(tmp_path: Path) -> None:
     merged = equal_rows.merge(path, [row("a", score=0.3), row("b+ema", score=0.5)])
     assert [one["score"] for one in merged] == [0.3, 0.4, 0.5]  # a again, and b
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{equal_rows.BEGIN}\nold\n{equal_rows.END}\nafter\n")
+    page.write_text(f"before\n{equal_rows.BEGIN}\nstale\n{equal_rows.END}\nafter\n")
     equal_rows.write_page(page, path.parent)
     text = page.read_text()
-    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert text.startswith("before\n") and text.endswith("after\n") and "stale" not in text
     lines = [line for line in text.splitlines() if line.startswith("| ") and "mAP" not in line]
     assert [line.split(" | ")[:3] for line in lines] == [
         ["| b+ema", "1", "0.500 (0.500 - 0.500)"],

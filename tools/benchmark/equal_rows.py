@@ -176,6 +176,8 @@ def curve_table(rows: Sequence[Row]) -> list[str]:
                 for point, row in zip(near, ones, strict=True)
                 if abs(point[0] / row["key"]["budget_s"] - tenth / 10) <= 0.05
             ]
+            if tenth == 10:
+                there = [row["score"] for row in ones]
             cells.append(f"{statistics.mean(there):.3f}" if there else "-")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
