@@ -17,7 +17,7 @@ EXAMPLES = """\
   cellseg models nuclei
   cellseg models nuclei --json
 """
-_HEAD = ("name", "licence", "MB", "mAP", "F1", "trained on, and what for")
+_HEAD = ("name", "cells px", "mAP", "F1", "MB", "licence", "for what, and trained on")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,16 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the table or the card."""
-    cards = (
-        [find_model(args.name).card]
-        if args.name is not None
-        else [one.card for one in list_models()]
-    )
+    one = args.name is not None
+    models = [find_model(args.name)] if one else list_models()
+    cards = [model.card for model in models]
     if args.json:
         told = [asdict(card) for card in cards]
-        print(json.dumps(told if args.name is None else told[0], indent=1, ensure_ascii=False))
-    elif args.name is not None:
-        print(cards[0].as_markdown(1), end="")
+        print(json.dumps(told[0] if one else told, indent=1, ensure_ascii=False))
+    elif one:
+        print(cards[0].as_markdown(1, str(models[0].folder)), end="")
     elif cards:
         print(table(cards))
     else:
@@ -45,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def table(cards: Sequence[ModelCard]) -> str:
-    """Return a line for each model, and one for what it is for."""
+    """Return a line for each model, and one for what it was trained on."""
     rows = [_HEAD, *map(_row, cards)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD) - 1)]
     lines = [
@@ -53,8 +51,13 @@ def table(cards: Sequence[ModelCard]) -> str:
         for row in rows
     ]
     for number, card in reversed(list(enumerate(cards, start=1))):
-        lines.insert(number + 1, " " * (sum(widths) + 2 * len(widths)) + card.summary)
-    last = "mAP: competition mAP, F1: at IoU 0.5, both of images that were not trained on; `cellseg models NAME`: more"
+        sources = "; ".join(source.name for source in card.trained_on)
+        lines.insert(number + 1, " " * (sum(widths) + 2 * len(widths)) + sources)
+    last = (
+        "cells px: how wide it sees cells; pictures are resized to that, by --diameter PX (of yours) or an estimate\n"
+        "mAP: competition mAP, F1: of cells found at IoU 0.5, both of held-out images, 1 is perfect\n"
+        "`cellseg infer NAME IMAGES --out-dir DIR` finds cells; `cellseg models NAME` says more, and where it fails"
+    )
     return "\n".join([*lines, last])
 
 
@@ -62,9 +65,10 @@ def _row(card: ModelCard) -> tuple[str, ...]:
     scores = card.scores and card.scores.overall
     return (
         card.name,
-        card.licence,
-        f"{card.weights.num_bytes / 1e6:.1f}",
+        "-" if card.diameter_px is None else f"{card.diameter_px:g}",
         f"{scores.kaggle_map:.3f}" if scores else "-",
         f"{scores.f1_50:.3f}" if scores else "-",
-        "; ".join(source.name for source in card.trained_on),
+        f"{card.weights.num_bytes / 1e6:.1f}",
+        card.licence,
+        card.summary,
     )

@@ -170,7 +170,7 @@ def key_of_name(path: str | os.PathLike[str], name: str) -> ImageKey:
         True
     """
     path = os.fspath(path)
-    stem = _safe(Path(path).stem)
+    stem = safe_name(Path(path).stem)
     match = _PLANES.fullmatch(name.removeprefix(stem)) if name.startswith(stem) else None
     if match is None:
         return ImageKey(path, name=name)

@@ -11,6 +11,7 @@ from typing import Any
 from cellseg_mmdet.errors import DataError
 from cellseg_mmdet.fields import FieldError, is_number, names, required, text, whole
 from cellseg_mmdet.fileio import atomic_write, load_json
+from cellseg_mmdet.shipped import card_text
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,19 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture of what the model makes of one of the images of its scores.
+
+    Attributes:
+        file: its name in the folder of the model.
+        caption: what it shows, a sentence.
+    """
+
+    file: str
+    caption: str
+
+
+@dataclass(frozen=True)
 class Scores:
     """Scores of images that the model did not learn from.
 
@@ -99,6 +113,7 @@ class Scores:
         overall: of all images.
         by_modality: of the images of each kind.
         by_size: of the images by the median diameter of their cells.
+        pictures: of those that it predicts best, and of those that it predicts worst.
     """
 
     data: str
@@ -106,6 +121,7 @@ class Scores:
     overall: Score
     by_modality: Mapping[str, Score]
     by_size: Mapping[str, Score]
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -185,87 +201,18 @@ class ModelCard:
             content = json.dumps(asdict(self), indent=1, ensure_ascii=False)
             temporary.write_text(content + "\n", encoding="utf-8")
 
-    def as_markdown(self, level: int = 2) -> str:
-        """Return the card as a chapter of Markdown, with its headline at a level."""
-        megabytes = f"{self.weights.num_bytes / 1e6:.1f} MB"
-        size = "not said" if self.diameter_px is None else f"{self.diameter_px:g} px across"
-        if self.pixel_size_um is not None:
-            size += f", {self.pixel_size_um:g} µm a pixel"
-        lines = [
-            f"{'#' * level} {self.name}",
-            "",
-            self.summary,
-            "",
-            "| | |",
-            "|---|---|",
-            f"| finds | {', '.join(self.classes)} |",
-            f"| cells as it was trained on them | {size} |",
-            f"| weights | {megabytes}, {self.weights.parameters:,} numbers, {self.weights.precision} |",
-            f"| licence of the weights | {self.licence} |",
-            f"| SHA-256 of the weights | `{self.weights.sha256}` |",
-            "",
-            "**Trained on**",
-            "",
-        ]
-        for source in self.trained_on:
-            lines.append(
-                f"- [{source.name}]({source.url}), {source.licence}: {source.what}. {source.groups}"
-            )
-        training = self.training
-        averaged = ", moving average of the weights" if training.averaged else ""
-        lines += [
-            "",
-            f"With seed {training.seed}, {training.iterations:,} iterations{averaged}, by",
-            "",
-            "```sh",
-            training.command,
-            "```",
-            "",
-            f"packed from a checkpoint with the SHA-256 `{training.checkpoint_sha256}`.",
-            "",
-            *self.score_lines(),
-            "**Where it fails**",
-            "",
-            *(f"- {sentence}" for sentence in self.fails),
-        ]
-        for source in self.trained_on:
-            if source.notice:
-                lines += [
-                    "",
-                    f"**Notice of {source.name}**",
-                    "",
-                    "```text",
-                    source.notice.strip(),
-                    "```",
-                ]
-        return "\n".join(lines) + "\n"
+    def as_markdown(self, level: int = 2, folder: str | None = None) -> str:
+        """Return the card as a chapter of Markdown, with its headline at a level.
+
+        Args:
+            level: of the headline.
+            folder: of the model, as links name it; without it there are no pictures.
+        """
+        return card_text.as_markdown(self, level, folder)
 
     def score_lines(self) -> list[str]:
         """Return the lines of the card that say the scores."""
-        if self.scores is None:
-            return ["**Scores**: not measured.", ""]
-        rows = {
-            "all": self.scores.overall,
-            **self.scores.by_modality,
-            **{f"cells {size}": one for size, one in self.scores.by_size.items()},
-        }
-        return [
-            f"**Scores** on {self.scores.data}",
-            "",
-            "| images | number | cells | competition mAP | F1 at IoU 0.5 |",
-            "|---|---|---|---|---|",
-            *(
-                f"| {name} | {one.images} | {one.cells:,} | {one.kaggle_map:.3f} | {one.f1_50:.3f} |"
-                for name, one in rows.items()
-            ),
-            "",
-            "by",
-            "",
-            "```sh",
-            self.scores.command,
-            "```",
-            "",
-        ]
+        return card_text.score_lines(self)
 
 
 _Reader = Callable[[Any, str], Any]
@@ -314,13 +261,14 @@ _TRAINING: dict[str, _Reader] = {
 _WEIGHTS: dict[str, _Reader] = {
     "sha256": text, "num_bytes": whole, "parameters": whole, "precision": text,
 }  # fmt: skip
+_PICTURE: dict[str, _Reader] = {"file": text, "caption": text}
 _SCORE: dict[str, _Reader] = {
     "images": whole, "cells": whole, "kaggle_map": _share, "f1_50": _share,
 }  # fmt: skip
 
 
 def _scores(value: Any) -> Scores:
-    entry = _checked(Scores, value, "scores")
+    entry = _checked(Scores, value, "scores", optional=("pictures",))
     groups = {
         key: {
             text(name, f"a name of scores.{key}"): _of(Score, one, f"scores.{key}.{name}", _SCORE)
@@ -332,6 +280,10 @@ def _scores(value: Any) -> Scores:
         data=text(entry["data"], "scores.data"),
         command=_prose(entry["command"], "scores.command"),
         overall=_of(Score, entry["overall"], "scores.overall", _SCORE),
+        pictures=tuple(
+            _of(Picture, one, f"scores.pictures.{number}", _PICTURE)
+            for number, one in enumerate(_listed(entry.get("pictures", ()), "scores.pictures"))
+        ),
         **groups,
     )
 

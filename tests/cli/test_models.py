@@ -89,12 +89,22 @@ def test_the_table_the_card_and_the_same_for_programs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     run(["models"])
-    head, row, summary, last = capsys.readouterr().out.splitlines()
-    assert head.split()[:5] == ["name", "licence", "MB", "mAP", "F1"]
-    assert row.split() == ["tiny", "Apache-2.0", "0.0", "-", "-", "Nothing"]
-    assert summary.strip() == "Nuclei of a test." and "IoU 0.5" in last
+    head, row, sources, size, score, more = capsys.readouterr().out.splitlines()
+    assert head.split()[:7] == ["name", "cells", "px", "mAP", "F1", "MB", "licence"]
+    assert row.split() == [
+        "tiny",
+        "25",
+        "-",
+        "-",
+        "0.0",
+        "Apache-2.0",
+        *["Nuclei", "of", "a", "test."],
+    ]
+    assert sources.strip() == "Nothing" and "--diameter" in size and "IoU 0.5" in score
+    assert "cellseg infer NAME" in more
     run(["models", "tiny"])
-    assert capsys.readouterr().out == find_model("tiny").card.as_markdown(1)
+    model = find_model("tiny")
+    assert capsys.readouterr().out == model.card.as_markdown(1, str(model.folder))
     run(["models", "tiny", "--json"])
     told = json.loads(capsys.readouterr().out)
     assert ModelCard.from_dict(told) == ModelCard.read(shipped / "tiny/card.json")

@@ -9,6 +9,7 @@ from cellseg_mmdet.engine.weights import check_finite
 from cellseg_mmdet.fileio import sha256_of
 from cellseg_mmdet.shipped import list_models
 from tools.models.pack import MAX_BYTES
+from tools.models.pictures import pictures_in
 from tools.models.render import BEGIN, END, PAGE, with_cards
 
 
@@ -30,6 +31,10 @@ def test_a_model_that_ships_is_what_its_card_says(model) -> None:
     assert (
         sum(one.numel() for one in content["state_dict"].values()) == model.card.weights.parameters
     )
+    named = [one.file for one in model.card.scores.pictures] if model.card.scores else []
+    there = pictures_in(model.folder)
+    assert sorted(named) == [path.name for path in there], "tools/models/evaluate.py draws them"
+    assert max(path.stat().st_size for path in there) < 100_000
     for source in model.card.trained_on:
         assert source.licence in ("CC0-1.0", "MIT", "Apache-2.0")
         assert source.notice or source.licence != "MIT"

@@ -22,6 +22,8 @@ from cellseg_mmdet.structures import ImageRecord
 from tests.inference.test_size_estimate import OfOneSize, discs
 from tools.models import evaluate
 from tools.models.evaluate import measured, scores_of, size_name
+from tools.models.pictures import pictures_in
+from tools.models.render import BEGIN, END
 
 
 @pytest.fixture
@@ -86,7 +88,10 @@ def test_the_scores_go_into_the_card(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     words = ["evaluate.py", "tiny", "--ann", str(folder / "all.json"), "--images", str(folder)]
-    words += ["--scale", "0.5", "--device", "cpu", "--about", "four pictures"]
+    words += ["--scale", "0.5", "--device", "cpu", "--about", "four pictures", "--pictures", "1"]
+    page = folder / "page.md"
+    page.write_text(f"before\n{BEGIN}\n{END}\nafter\n")
+    words += ["--page", str(page)]
 
     def run(*more: str) -> Any:
         monkeypatch.setattr(sys, "argv", [*words, *more])
@@ -97,7 +102,13 @@ def test_the_scores_go_into_the_card(
 
     assert run("--dry-run") is None
     assert "| all | 4 |" in capsys.readouterr().out
+    assert "tiny" not in page.read_text() and not pictures_in(own_copy)
     scores = run()
+    assert [one["file"] for one in scores["pictures"]] == ["best_1.jpg", "worst_1.jpg"]
+    assert [path.name for path in pictures_in(own_copy)] == ["best_1.jpg", "worst_1.jpg"]
+    text = page.read_text()
+    assert text.startswith("before") and text.endswith("after\n")
+    assert "(../cellseg_mmdet/shipped/tiny/best_1.jpg)" in text
     assert scores["data"] == "four pictures" and scores["overall"]["images"] == 4
     assert scores["command"].startswith("tools/models/evaluate.py tiny --ann ")
     assert ModelCard.read(own_copy / "card.json").scores is not None

@@ -18,7 +18,7 @@ from cellseg_mmdet.errors import CheckpointError, ConfigError, DataError, UsageE
 from cellseg_mmdet.fileio import sha256_of
 from cellseg_mmdet.inference import Predictor
 from cellseg_mmdet.shipped import ModelCard
-from cellseg_mmdet.shipped.card import Score, Scores
+from cellseg_mmdet.shipped.card import Picture, Score, Scores
 from tests.shipped.tiny import FACTS, write_tiny
 from tools.models import pack as module
 from tools.models.pack import inference_config, pack
@@ -177,12 +177,16 @@ def test_a_checkpoint_that_diverged_and_a_name_that_is_none(
 def test_a_card_is_written_and_read(packed: Path, tmp_path: Path) -> None:
     card = ModelCard.read(packed / "tiny/card.json")
     score = Score(1, 2, 0.25, 1.0)
-    whole = replace(card, scores=Scores("d", "c", score, {"a": score}, {"up to 15 px": score}))
+    pictures = (Picture("best_1.jpg", "A caption."),)
+    scores = Scores("d", "c", score, {"a": score}, {"up to 15 px": score}, pictures)
+    whole = replace(card, scores=scores)
     whole.write(tmp_path / "card.json")
     assert ModelCard.read(tmp_path / "card.json") == whole
     text = whole.as_markdown()
     assert "| cells up to 15 px | 1 | 2 | 0.250 | 1.000 |" in text
     assert "Copyright (c) nobody" in text and card.weights.sha256 in text
+    assert "best_1.jpg" not in text
+    assert "![best_1.jpg](folder/best_1.jpg)\n\nA caption." in whole.as_markdown(folder="folder")
     broken = asdict(whole) | {"scores": asdict(whole.scores) | {"overall": {"images": 1}}}
     (tmp_path / "card.json").write_text(json.dumps(broken))
     with pytest.raises(DataError, match=r"card\.json: scores\.overall has no 'cells'"):

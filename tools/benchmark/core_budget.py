@@ -44,6 +44,7 @@ def run_within(
     environment: Mapping[str, str],
     log: Path,
     free_s: Callable[[], float] = lambda: 0.0,
+    looks: Callable[[float], None] = lambda cpu_s: None,
 ) -> Ran:
     """Run a command until it ends, or until it has used its CPU seconds: then it is asked to stop, and made to.
 
@@ -53,6 +54,7 @@ def run_within(
         environment: all variables.
         log: file for what it prints.
         free_s: CPU seconds that do not count so far, such as those of a calibration.
+        looks: called twice a second and at the end with the CPU seconds that counted so far.
     """
     with log.open("a") as stream:
         process = subprocess.Popen(
@@ -61,10 +63,13 @@ def run_within(
         used = 0.0
         while process.poll() is None:
             used = max(used, tree_cpu_s(process.pid))
+            looks(used - free_s())
             if used - free_s() > budget_s:
                 _stop(process)
+                looks(used - free_s())
                 return Ran(None, used - free_s())
             time.sleep(LOOK_EVERY_S)
+    looks(used - free_s())
     return Ran(process.returncode, used - free_s())
 
 

@@ -31,6 +31,8 @@ def build(job: dict[str, Any]) -> Any:
             threads,
             is_stand_in=job["is_stand_in"],
             most=job["most"],
+            options=job.get("options", ()),
+            diameter_px=job.get("diameter_px"),
         )
     from peer_models import PEERS
 

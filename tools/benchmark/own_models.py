@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 from clock import Clock
+from variants import parsed_options
 
 from cellseg_mmdet.engine import load_config, prepare_model_cfg
 
@@ -17,11 +18,20 @@ class Ours:
     """A model of a config, through `load_model`.
 
     With ``is_stand_in`` its weights are random, and the maps of the true cells take the place of the network's, which
-    runs all the same; a detector gives its most certain boxes, ``most`` of them.
+    runs all the same; a detector gives its most certain boxes, ``most`` of them. ``options`` are those of
+    ``--cfg-options``, ``diameter_px`` is 'auto' where the size of cells is estimated.
     """
 
     def __init__(
-        self, config: str, checkpoint: str, threads: int, *, is_stand_in: bool, most: int
+        self,
+        config: str,
+        checkpoint: str,
+        threads: int,
+        *,
+        is_stand_in: bool,
+        most: int,
+        options: Sequence[str] = (),
+        diameter_px: str | None = None,
     ) -> None:
         import torch
 
@@ -31,8 +41,9 @@ class Ours:
         cv2.setNumThreads(threads)
         self.clock = Clock()
         self.truth = np.zeros((0, 0), np.int32)
-        options = any_score(config, most) if is_stand_in else {}
-        self.model = load_model(config, checkpoint, device="cpu", cfg_options=options)
+        settings = parsed_options(options) | (any_score(config, most) if is_stand_in else {})
+        self.model = load_model(config, checkpoint, device="cpu", cfg_options=settings)
+        self.diameter_px: Any = diameter_px
         self.detector = self.model.predictor.model
         self.is_stand_in = is_stand_in
         name = "predict_maps" if hasattr(self.detector, "predict_maps") else "extract_feat"
@@ -82,7 +93,7 @@ class Ours:
 
     def predict(self, picture: np.ndarray) -> np.ndarray:
         """Return the label map of the cells."""
-        return self.model(picture).label_map()
+        return self.model(picture, diameter_px=self.diameter_px).label_map()
 
 
 # What is chosen from on another fold than the one that is scored.

@@ -98,8 +98,12 @@ class StarDist:
             tf.random.set_seed(0)
             self.model = StarDist2D(Config2D(n_rays=32, grid=STARDIST_GRID), basedir=None)
         else:
+            # A model's folder, whose best weights are taken, or a file of weights in it.
             path = Path(checkpoint)
-            self.model = StarDist2D(None, name=path.name, basedir=str(path.parent))
+            folder = path if path.is_dir() else path.parent
+            self.model = StarDist2D(None, name=folder.name, basedir=str(folder.parent))
+            if not path.is_dir():
+                self.model.keras_model.load_weights(str(path))
         self._predict = self.model.keras_model.predict
         self.model.keras_model.predict = self._timed_network
 
@@ -198,6 +202,7 @@ def train_cellpose(
                 **data,
                 n_epochs=epochs,
                 save_every=max(1, epochs // 10),
+                save_each=True,
                 model_name=name,
             )[0]
         )
@@ -255,6 +260,17 @@ def train_stardist(
         )
         tf.random.set_seed(seed)
         model = StarDist2D(config, name=name, basedir=str(out))
+        model.prepare_for_training()
+        every = max(1, epochs // 10)
+
+        def keep(epoch: int, _: Any) -> None:
+            if (epoch + 1) % every == 0:
+                # A name of its own until it is whole.
+                path = out / name / f"writing_{epoch + 1:04d}.weights.h5"
+                model.keras_model.save_weights(str(path))
+                path.rename(out / name / f"tenth_{epoch + 1:04d}.weights.h5")
+
+        model.callbacks.append(tf.keras.callbacks.LambdaCallback(on_epoch_end=keep))
         model.train(
             inputs[held:],
             targets[held:],

@@ -1,8 +1,10 @@
 #!/usr/bin/env python
-"""Score a model that ships on annotated images that it did not learn from, and write the scores into its card.
+"""Score a model that ships on annotated images that it did not learn from: scores, pictures, card and docs/models.md.
 
 Scores are given of all images, by modality (the ``cell_type`` of the annotations) and by the median diameter of the
-cells of an image. `--scale 1` takes pictures as they are; by default the size of the cells is estimated, as for users.
+cells of an image. The images with the best and the worst scores are drawn (--pictures 0: none) into the folder of the
+model; whoever ships them sees to it that the licence of the images allows it. `--scale 1` takes pictures as they are;
+by default the size of the cells is estimated, as for users.
 
     tools/models/evaluate.py nuclei --ann data/dsb2018/annotations/nuclei_held_out.json \\
         --images data/dsb2018/stage1_train --about "the held-out groups of DSB2018"
@@ -34,6 +36,11 @@ from cellseg_mmdet.shipped.card import Score, Scores
 from cellseg_mmdet.structures import ImagePrediction, ImageRecord
 from cellseg_mmdet.terminal import run_tool
 
+# Run as a file, it is not in a package.
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tools.models.pictures import Shown, write_pictures
+from tools.models.render import PAGE, write_page
+
 METRICS = ("kaggle_map", "f1")
 # Upper ends of the sizes that are told apart, in pixels.
 SIZES_PX = (12, 20, 32, 50)
@@ -51,7 +58,11 @@ def main() -> None:
     parser.add_argument("--about", help="what the images are, for the card (default: the file)")
     parser.add_argument("--scale", type=float, help="factor by which pictures are resized")
     parser.add_argument("--device")
-    parser.add_argument("--dry-run", action="store_true", help="print, and leave the card")
+    parser.add_argument(
+        "--pictures", type=int, default=3, metavar="N", help="best and worst images (default: 3)"
+    )
+    parser.add_argument("--page", type=Path, default=PAGE, help="(default: docs/models.md)")
+    parser.add_argument("--dry-run", action="store_true", help="print, and write nothing")
     args = parser.parse_args()
     run_tool(lambda: _run(args))
 
@@ -61,22 +72,29 @@ def _run(args: argparse.Namespace) -> None:
     scale = AUTO if args.scale is None else ScaleChoice(scale=args.scale)
     records = read_annotations(args.ann)
     found = measured(ModelSpec(args.name, device=args.device), records, args.images, scale)
+    images = list(progress_bar(found, total=len(records), description=args.name))
     scores = scores_of(
-        list(progress_bar(found, total=len(records), description=args.name)),
+        images,
         data=args.about or args.ann,
         command=shlex.join(["tools/models/evaluate.py", *_without(sys.argv[1:], "--dry-run")]),
     )
     card = replace(model.card, scores=scores)
     print("\n".join(card.score_lines()))
-    if not args.dry_run:
-        card.write(model.folder / MODEL_CARD)
-        print(f"{model.folder / MODEL_CARD}: scores; tools/models/render.py writes docs/models.md")
+    if args.dry_run:
+        return
+    pictures = write_pictures(
+        [image["shown"] for image in images], args.images, model.folder, args.pictures
+    )
+    card = replace(card, scores=replace(scores, pictures=tuple(pictures)))
+    card.write(model.folder / MODEL_CARD)
+    print(f"{model.folder}: scores and {len(pictures)} pictures in {MODEL_CARD}")
+    write_page(args.page)
 
 
 def measured(
     model: ModelSource, records: Sequence[ImageRecord], images: Path, scale: ScaleChoice = AUTO
 ) -> Iterable[Measured]:
-    """Yield what the metrics measure of each image, with ``modality``, ``diameter_px`` (None without cells).
+    """Yield what the metrics measure of each image, with ``modality``, ``diameter_px`` (None without cells), ``shown``.
 
     Raises:
         DataError: an image cannot be predicted, or two have the same name.
@@ -91,9 +109,13 @@ def measured(
             raise DataError(outcome.error)
         found: ImagePrediction = outcome.prediction
         areas = record.masks.areas
+        measured = scoring.measure_image(found, by_id, metrics)
+        modality = record.cell_type or "all alike"
+        score = scoring.summarise([measured], metrics)["kaggle_map"]
         yield {
-            **scoring.measure_image(found, by_id, metrics),
-            "modality": record.cell_type or "all alike",
+            **measured,
+            "shown": Shown(record, found.masks, score, modality),
+            "modality": modality,
             "diameter_px": float(np.median(np.sqrt(areas * 4 / np.pi))) if len(areas) else None,
             "size": outcome.size,
         }

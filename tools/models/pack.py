@@ -35,6 +35,10 @@ from cellseg_mmdet.inference import Predictor
 from cellseg_mmdet.shipped import ModelCard
 from cellseg_mmdet.terminal import run_tool
 
+# Run as a file, it is not in a package.
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tools.models.pictures import remove_pictures
+
 MAX_BYTES = 12_000_000
 FACTS = Path(__file__).parent / "facts"
 # What predicts; all else of a config is of trainings and data sets.
@@ -142,6 +146,8 @@ def pack(
         }
         card = _card(facts, computed, training)
         scores = _scores_of(folder / MODEL_CARD, card.weights.sha256)
+        if scores is None:
+            remove_pictures(folder)  # of other weights
         ModelCard.from_dict(asdict(card) | {"scores": scores}).write(folder / MODEL_CARD)
     return folder
 

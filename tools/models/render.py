@@ -15,23 +15,29 @@ PAGE = Path(__file__).parents[2] / "docs/models.md"
 BEGIN, END = "<!-- cards: begin (tools/models/render.py) -->", "<!-- cards: end -->"
 
 
+# As pages in docs/ name it.
+FOLDER = "../cellseg_mmdet/shipped"
+
+
 def main() -> None:
-    run_tool(_write)
+    run_tool(lambda: write_page(PAGE))
 
 
-def _write() -> None:
+def write_page(page: Path) -> None:
+    """Write the cards of all models into a page."""
     cards = [model.card for model in list_models()]
-    content = with_cards(PAGE.read_text(encoding="utf-8"), cards)
-    with atomic_write(PAGE) as temporary:
+    content = with_cards(page.read_text(encoding="utf-8"), cards)
+    with atomic_write(page) as temporary:
         temporary.write_text(content, encoding="utf-8")
-    print(f"{PAGE}: {len(cards)} models")
+    print(f"{page}: {len(cards)} models")
 
 
 def with_cards(page: str, cards: Sequence[ModelCard]) -> str:
     """Return a page with these cards between its two marks."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    text = "\n".join(card.as_markdown() for card in cards) or "No model is in this checkout yet.\n"
+    chapters = [card.as_markdown(folder=f"{FOLDER}/{card.name}") for card in cards]
+    text = "\n".join(chapters) or "No model is in this checkout yet.\n"
     return f"{before}{BEGIN}\n\n{text}\n{END}{after}"
 
 

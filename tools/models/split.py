@@ -85,6 +85,7 @@ def main() -> None:
     if args.group_by == "source":
         groups = sources(records, args.images)
         out = held_out_sources(records, groups, args.every)
+        records = [replace(one, group=name) for one, name in zip(records, groups, strict=True)]
     else:
         groups = [group_of(record, args.images) for record in records]
         out = held_out(records, groups, args.hold_out, args.every)
