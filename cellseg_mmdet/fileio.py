@@ -95,6 +95,11 @@ def staged_folder(target: Path) -> Iterator[Path]:
         lock_file(handle, wait=True)
         try:
             yield Path(name)
+        except OSError as error:
+            is_ours = error.filename is None or str(error.filename).startswith(name)
+            if error.errno is not None and is_ours:
+                error.filename = str(target)
+            raise
         finally:
             os.close(handle)
 

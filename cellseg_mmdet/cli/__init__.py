@@ -114,7 +114,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         ...
         SystemExit: 0
     """
-    args = build_parser().parse_args(argv)
+    try:
+        args = build_parser().parse_args(argv)  # which imports the command, for a second or more
+    except KeyboardInterrupt:
+        sys.exit(130)
     run_tool(partial(_run, args), error_status=args.error_status)
 
 

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from cellseg_mmdet import cli
 from cellseg_mmdet.cli import run
 from cellseg_mmdet.errors import CellsegError
 from cellseg_mmdet.inference.cells import Cells
@@ -211,6 +212,16 @@ def test_standard_streams_that_are_closed(tmp_path: Path, descriptor: int) -> No
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "o/predictions.json").is_file()
+
+
+def test_ctrl_c_while_a_command_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(name: str, parser: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_fill", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["models"])
+    assert caught.value.code == 130
 
 
 def folder_of_others(path: Path) -> None:
