@@ -106,7 +106,7 @@ def _corner_chain(
                 found = True
         if found:
             count = _append(chain, count, x, extreme, sign)
-    return count
+    return int(count)
 
 
 @kernel
@@ -127,7 +127,7 @@ def _edge_chain(
                 found = True
         if found:
             count = _append(chain, count, at, extreme, sign)
-    return count
+    return int(count)
 
 
 @kernel
