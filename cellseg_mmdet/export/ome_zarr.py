@@ -19,6 +19,7 @@ from cellseg_mmdet.export.writer import WRITERS
 from cellseg_mmdet.fileio import ESCAPED, atomic_write, load_json, staged_folder
 from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.images.sources.ome_zarr import is_zarr
+from cellseg_mmdet.masks.label_bands import LabelBands
 from cellseg_mmdet.postprocess.parameters import check_choice
 from cellseg_mmdet.structures import ImagePrediction
 
@@ -151,7 +152,7 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def _write_labels(
     folder: Path,
-    labels: np.ndarray,
+    labels: LabelBands,
     pixel_size_um: tuple[float, float] | None,
     version: str,
     about: Mapping[str, Any],
@@ -162,34 +163,38 @@ def _write_labels(
     if pixel_size_um is not None:
         axes = [{**axis, "unit": "micrometer"} for axis in axes]
     datasets: list[dict[str, Any]] = []
-    level = labels
+    previous: zarr.Array | None = None
+    height, width = labels.shape
     while True:
         number = len(datasets)
-        array = _create(folder / str(number), level, version)
-        for y in range(0, level.shape[0], _CHUNK_PX):
-            rows = slice(y, y + _CHUNK_PX)
-            array[rows] = level[rows]
+        array = _create(folder / str(number), (height, width), version)
+        for y in range(0, height, _CHUNK_PX):
+            end = min(y + _CHUNK_PX, height)
+            if previous is None:
+                array[y:end] = labels.rows(y, end)
+            else:
+                array[y:end] = np.asarray(previous[2 * y : 2 * end])[::2, ::2]
         step = [side * 2**number for side in scale]
         transform = {"type": "scale", "scale": step}
         datasets.append({"path": str(number), "coordinateTransformations": [transform]})
-        if max(level.shape) <= _SMALLEST_PX:
+        if max(height, width) <= _SMALLEST_PX:
             break
-        level = level[::2, ::2]
+        previous, height, width = array, -(-height // 2), -(-width // 2)
     multiscale = {"name": _NAME, "axes": axes, "datasets": datasets, "type": "nearest"}
     if version == "0.4":
         multiscale["version"] = version
     _write_group(folder, version, {"multiscales": [multiscale], "image-label": about})
 
 
-def _create(path: Path, level: np.ndarray, version: str) -> zarr.Array:
+def _create(path: Path, shape: tuple[int, int], version: str) -> zarr.Array:
     import zarr
     from zarr.codecs import ZstdCodec
 
     is_new = version == "0.5"
     return zarr.create_array(
         store=str(path),
-        shape=level.shape,
-        chunks=tuple(min(side, _CHUNK_PX) for side in level.shape),
+        shape=shape,
+        chunks=tuple(min(side, _CHUNK_PX) for side in shape),
         dtype=np.uint32,
         zarr_format=3 if is_new else 2,
         dimension_names=("y", "x") if is_new else None,
