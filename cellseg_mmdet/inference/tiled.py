@@ -139,7 +139,15 @@ class TiledPredictor:
                 views = [IDENTITY]
                 if isinstance(self._model, PixelTTAModel):
                     views = views_in(self._pictures.packing[0])
-                instances = exact.instances(seen, size_hw, scratch, views=views)
+                instances = exact.instances(
+                    seen,
+                    size_hw,
+                    scratch,
+                    views=views,
+                    # The network has done its work by then.
+                    decoding_bytes=(1 - _OF_RESULTS) * self.budget_bytes,
+                    notes=self._notes,
+                )
         sample = DetDataSample(metainfo=dict(img_path=name, ori_shape=size_hw, img_id=0))
         sample.pred_instances = instances
         return from_dump_entry(sample.to_dict())

@@ -108,7 +108,6 @@ class PixelMaps:
         covers[-1] = self._cover(len(self.parts) - 1, height, width)
         results: list[np.ndarray | None] = [None]
         steps = [(number, tile) for number, cover in enumerate(covers) for tile in cover]
-        row = 0
         for number, tile in progress_bar(steps, description=description, unit="tile"):
             part = self.parts[number]
             if len(results) == number + 1:  # its first tile
@@ -118,11 +117,10 @@ class PixelMaps:
             result = results[-1]
             assert result is not None
             self._compute(part, tile, picture, results, result)
-            if tile.core.y0 != row:
-                row = tile.core.y0
-                for array in results:
-                    if array is not None:
-                        scratch.let_go(array)
+            for array in results:
+                # A row of large tiles, of all that a part looks at, would come to a gigabyte.
+                if array is not None:
+                    scratch.let_go(array)
             if tile.core[2:] == (covers[number].height, covers[number].width):  # its last one
                 self._forget(number, results, scratch)
         assert results[-1] is not None
