@@ -48,15 +48,15 @@ class Measured:
     Attributes:
         cpu_s: seconds of the processor, of all threads and children.
         wall_s: on the clock.
-        peak_mb: most memory, of process and children together.
-        anonymous_mb: most of it that is not pages of files.
-        stages: name -> (seconds of the processor, most memory while it was worked on, in MB).
+        peak_mib: most memory, of process and children together.
+        anonymous_mib: most of it that is not pages of files.
+        stages: name -> (seconds of the processor, most memory while it was worked on, in MiB).
     """
 
     cpu_s: float
     wall_s: float
-    peak_mb: float
-    anonymous_mb: float
+    peak_mib: float
+    anonymous_mib: float
     stages: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
@@ -104,7 +104,7 @@ def main() -> None:
                 cells = cells_in(out)
                 print(
                     f"| {kind} | {side:,} | {len(scene):,} | {cells:,} | {alone / len(scene):.1%} | {done.cpu_s:,.0f} "
-                    f"| {done.peak_mb:,.0f} MB | {done.anonymous_mb:,.0f} MB |",
+                    f"| {done.peak_mib:,.0f} MiB | {done.anonymous_mib:,.0f} MiB |",
                     flush=True,
                 )
                 if args.stages:
@@ -187,7 +187,7 @@ def run(arguments: list[str], args: argparse.Namespace) -> Measured:
             ended, status, usage = os.wait4(process.pid, os.WNOHANG)
             if ended:
                 break
-            memory = memory_mb(process.pid)
+            memory = memory_mib(process.pid)
             samples.append((time.monotonic(), memory["VmRSS"]))
             peak = max(peak, memory["VmRSS"], memory["VmHWM"])
             anonymous = max(anonymous, memory["RssAnon"])
@@ -205,8 +205,8 @@ def run(arguments: list[str], args: argparse.Namespace) -> Measured:
     return Measured(usage.ru_utime + usage.ru_stime, wall, peak, anonymous, stages)
 
 
-def memory_mb(pid: int) -> dict[str, float]:
-    """Return the memory of a process and its children together, in MB; `VmHWM` of the process alone."""
+def memory_mib(pid: int) -> dict[str, float]:
+    """Return the memory of a process and its children together, in MiB; `VmHWM` of the process alone."""
     total: dict[str, float] = defaultdict(float)
     todo = [pid]
     while todo:
@@ -244,7 +244,7 @@ def print_stages(done: Measured) -> None:
     print(f"\n{done.wall_s:,.0f} s on the clock")
     print("| stage | s of the processor | most memory |\n|---|---|---|")
     for stage, (seconds, memory) in done.stages.items():
-        print(f"| {stage} | {seconds:.1f} | {memory:,.0f} MB |")
+        print(f"| {stage} | {seconds:.1f} | {memory:,.0f} MiB |")
     print(flush=True)
 
 

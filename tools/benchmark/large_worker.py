@@ -16,7 +16,7 @@ EVERY_S = 0.02
 STAGES = {
     ("inference.seen", "picture"): "intensity",
     ("tiling.pixel_maps", "__call__"): "network",
-    ("tiling.network_part", "work"): "network",
+    ("tiling.detectors", "instances"): "network",
     ("tiling.two_stage", "_proposals"): "proposals",
     ("tiling.two_stage", "_boxes"): "boxes",
     ("tiling.two_stage", "_masks"): "masks",
