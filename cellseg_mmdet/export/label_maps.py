@@ -9,6 +9,8 @@ import numpy as np
 
 from cellseg_mmdet.export.writer import ImageWriter
 from cellseg_mmdet.images.picture import Picture
+from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.masks.label_bands import LabelBands
 from cellseg_mmdet.postprocess import RemoveOverlaps
 from cellseg_mmdet.postprocess.parameters import check_choice
 from cellseg_mmdet.structures import ImagePrediction
@@ -21,8 +23,6 @@ _WORDS = {
     "larger": "the larger one",
     "nearest": "the one whose centre is nearer",
 }
-# Pixels that are painted together; each takes some 40 bytes.
-_MAX_PIXELS = 1 << 20
 
 
 def label_map(prediction: ImagePrediction, overlaps: Overlaps = "score") -> np.ndarray:
@@ -44,24 +44,18 @@ def label_map(prediction: ImagePrediction, overlaps: Overlaps = "score") -> np.n
         >>> label_map(ImagePrediction("a", 1, 1, 3, masks.boxes, scores, labels, masks))
         array([[1, 2, 2]], dtype=uint32)
     """
+    bands = _bands(prediction, _divided(prediction, overlaps))
+    return bands.rows(0, prediction.height)
+
+
+def _divided(prediction: ImagePrediction, overlaps: Overlaps) -> Runs:
+    """Return the masks (N) with each pixel in one of them; some may be left empty."""
     check_choice("overlaps", overlaps, OVERLAPS)
-    masks = prediction.masks
-    if overlaps == "nearest":
-        return RemoveOverlaps(give_to="nearest").owners(prediction)
-    labels = np.zeros((masks.height, masks.width), dtype=np.uint32)
-    flat = labels.reshape(-1)
-    order = RemoveOverlaps(give_to=overlaps).worst_first(prediction)  # the last one painted stays
-    ends = np.cumsum(masks.areas[order])
-    begin = 0
-    while begin < len(order):
-        before = ends[begin - 1] if begin else 0
-        end = max(begin + 1, int(np.searchsorted(ends, before + _MAX_PIXELS, side="right")))
-        some = order[begin:end]
-        pixels, owner = masks[some].pixels()
-        x, y = np.divmod(pixels, max(masks.height, 1))
-        flat[y * masks.width + x] = prediction.cell_ids[some][owner]
-        begin = end
-    return labels
+    return RemoveOverlaps(give_to=overlaps).divided(prediction)
+
+
+def _bands(prediction: ImagePrediction, masks: Runs) -> LabelBands:
+    return LabelBands(masks, prediction.cell_ids.astype(np.uint32))
 
 
 class LabelWriter(ImageWriter):
@@ -87,17 +81,16 @@ class LabelWriter(ImageWriter):
         """Return height and width of a pixel in micrometres, None where nothing says them."""
         return self._pixel_size_um or picture.pixel_size_um
 
-    def labels_of(self, prediction: ImagePrediction) -> np.ndarray:
-        """Return the label map (H, W) uint32, and count what overlaps cost."""
-        labels = label_map(prediction, self.overlaps)
-        areas = prediction.masks.areas
-        lost_px = int(areas.sum()) - np.count_nonzero(labels)
+    def labels_of(self, prediction: ImagePrediction) -> LabelBands:
+        """Return the label map (H, W) uint32, of which rows are painted when they are asked for, and count what
+        overlaps cost."""
+        masks = _divided(prediction, self.overlaps)
+        before, after = prediction.masks.areas, masks.areas
+        lost_px = int(before.sum() - after.sum())
         if lost_px:
-            has_pixels = np.zeros(len(prediction) + 1, dtype=bool)
-            for row in labels:
-                has_pixels[row] = True
-            self.tally = {"lost_px": lost_px, "lost": int((~has_pixels[1:] & (areas > 0)).sum())}
-        return labels
+            lost = np.count_nonzero((after == 0) & (before > 0))
+            self.tally = {"lost_px": lost_px, "lost": int(lost)}
+        return _bands(prediction, masks)
 
     def told(self, tally: Mapping[str, float]) -> str:
         if not tally:

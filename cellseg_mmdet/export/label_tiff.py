@@ -9,6 +9,7 @@ import tifffile
 
 from cellseg_mmdet.export.identity import cell_uuid, image_title
 from cellseg_mmdet.export.label_maps import LabelWriter
+from cellseg_mmdet.export.tiff_tiles import tiles_of
 from cellseg_mmdet.export.writer import WRITERS
 from cellseg_mmdet.fileio import atomic_write
 from cellseg_mmdet.images.picture import Picture
@@ -23,7 +24,8 @@ _TILE = 512
 class LabelTiffWriter(LabelWriter):
     """``labels/NAME.tif`` for each image: OME-TIFF, uint32, 0 for background and a cell's number in its pixels.
 
-    It is of the size of the image, compressed by deflate, and says the size of a pixel where the image does.
+    It is of the size of the image, compressed by deflate, and says the size of a pixel where the image does. Rows are
+    painted as they are written.
 
     Args:
         overlaps: who gets a pixel of several cells, see `label_map`.
@@ -69,12 +71,17 @@ class LabelTiffWriter(LabelWriter):
                 "resolutionunit": "CENTIMETER",
             }
         with atomic_write(path) as temporary:
+            height, width = labels.shape
+            # Small ones are one strip, as they were before there were tiles.
+            is_tiled = min(height, width) > _TILE
             tifffile.imwrite(
                 temporary,
-                labels,
+                tiles_of(labels.bands(_TILE), _TILE) if is_tiled else labels.rows(0, height),
+                shape=(height, width),
+                dtype=labels.dtype,
                 ome=True,
-                bigtiff=labels.nbytes >= _BIG_BYTES,
-                tile=(_TILE, _TILE) if min(labels.shape) > _TILE else None,
+                bigtiff=height * width * labels.dtype.itemsize >= _BIG_BYTES,
+                tile=(_TILE, _TILE) if is_tiled else None,
                 compression="zlib",
                 predictor=True,
                 metadata=about,

@@ -48,7 +48,7 @@ class NpzWriter(LabelWriter):
             class_name(label, self.classes) for label in range(max(len(self.classes), last + 1))
         ]
         arrays = {
-            "labels": self.labels_of(prediction),
+            "labels": self.labels_of(prediction).rows(0, prediction.height),
             "cell_ids": prediction.cell_ids,
             "scores": np.asarray(prediction.scores, dtype=np.float64),
             "class_ids": np.asarray(prediction.labels, dtype=np.int64),

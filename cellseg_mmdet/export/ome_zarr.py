@@ -20,6 +20,7 @@ from cellseg_mmdet.export.writer import WRITERS
 from cellseg_mmdet.fileio import ESCAPED, atomic_write, load_json, staged_folder
 from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.images.sources.ome_zarr import is_zarr
+from cellseg_mmdet.masks.label_bands import LabelBands
 from cellseg_mmdet.postprocess.parameters import check_choice
 from cellseg_mmdet.structures import ImagePrediction
 
@@ -256,7 +257,7 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _write_labels(
-    folder: Path, labels: np.ndarray, frame: _Frame, version: str, about: Mapping[str, Any]
+    folder: Path, labels: LabelBands, frame: _Frame, version: str, about: Mapping[str, Any]
 ) -> None:
     """Write a label image with its levels by nearest neighbour: of half the size, the even rows and columns."""
     names = [axis["name"] for axis in frame.axes]
@@ -268,8 +269,7 @@ def _write_labels(
             _taken(side, shape[axis]) for axis, side in zip((y, x), labels.shape, strict=True)
         )
         for begin in range(0, shape[y], _CHUNK_PX):
-            band = labels[rows[begin : begin + _CHUNK_PX]]
-            band = band if shape[x] == labels.shape[1] else band[:, columns]
+            band = _picked(labels, rows[begin : begin + _CHUNK_PX], columns)
             place: list[int | slice] = [0] * len(shape)
             place[y], place[x] = slice(begin, begin + _CHUNK_PX), slice(None)
             array[tuple(place)] = band if y < x else band.T
@@ -284,6 +284,16 @@ def _write_labels(
     if version == "0.4":
         multiscale["version"] = version
     _write_group(folder, version, {"multiscales": [multiscale], "image-label": about})
+
+
+def _picked(labels: LabelBands, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return some rows and columns of a label map, painting no more of it at a time than a row of chunks."""
+    num_parts = -(-int(rows[-1] + 1 - rows[0]) // _CHUNK_PX)
+    parts = []
+    for some in np.array_split(rows, num_parts):
+        band = labels.rows(int(some[0]), int(some[-1]) + 1)
+        parts.append(band[some - some[0]][:, columns])
+    return np.concatenate(parts)
 
 
 def _taken(length: int, count: int) -> np.ndarray:

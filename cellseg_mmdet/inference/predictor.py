@@ -111,14 +111,17 @@ class Predictor:
             sample.set_metainfo({"img_path": name})
         return [from_dump_entry(sample.to_dict()) for sample in found]
 
-    def tiled(self, choice: TileChoice, folder: str | None = None) -> TiledPredictor:
+    def tiled(
+        self, choice: TileChoice, folder: str | None = None, sharing: int = 1
+    ) -> TiledPredictor:
         """Return what predicts pictures of any size, tile by tile where the choice says so.
 
         Args:
             choice: of the user.
             folder: for large temporary files; the system's by default.
+            sharing: processes that share the memory of the device.
         """
-        return TiledPredictor(self.model, self._pipeline, self.device, choice, folder)
+        return TiledPredictor(self.model, self._pipeline, self.device, choice, folder, sharing)
 
 
 def array_pipeline(cfg: Config) -> list[dict[str, Any]]:

@@ -171,9 +171,10 @@ class Worker:
     Args:
         job: what to do.
         device: where the model computes; that of the job by default.
+        sharing: workers that share the memory of the device.
     """
 
-    def __init__(self, job: Job, device: str | None = None) -> None:
+    def __init__(self, job: Job, device: str | None = None, sharing: int = 1) -> None:
         self._job = job
         self.model: ImagePredictor = job.model.load(device)
         self._trained_px: float | None = None
@@ -184,7 +185,7 @@ class Worker:
         )
         self._tiled: TiledPredictor | None = None
         if isinstance(self.model, Predictor):
-            self._tiled = self.model.tiled(job.tile, job.out_dir)
+            self._tiled = self.model.tiled(job.tile, job.out_dir, sharing)
 
     def __call__(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         """Yield the outcomes of tasks whose images are read one by one, and predicted in batches of one size."""

@@ -54,6 +54,8 @@ class TiledPredictor:
         device: where the model is.
         choice: of the user.
         folder: for temporary files; the system's by default.
+        sharing: processes that share the memory of the device: of what is free each takes its part. What ``choice``
+            says is for each of them.
     """
 
     def __init__(
@@ -63,9 +65,10 @@ class TiledPredictor:
         device: torch.device,
         choice: TileChoice,
         folder: str | None = None,
+        sharing: int = 1,
     ) -> None:
         self._model, self._pipeline, self._device = model, pipeline, device
-        self._choice, self._folder = choice, folder
+        self._choice, self._folder, self._sharing = choice, folder, sharing
         self._seen: SeenPictures | None = None
         self._per_px: float | None = None
         self._budget: float | None = None
@@ -78,7 +81,8 @@ class TiledPredictor:
         """What a picture may take; what is free is asked for once."""
         if self._budget is None:
             given = self._choice.memory_gb
-            self._budget = given * 1e9 if given else SHARE * free_bytes(self._device)
+            free = SHARE * free_bytes(self._device) / self._sharing
+            self._budget = given * 1e9 if given else free
         return self._budget
 
     def pop_notes(self) -> list[str]:
@@ -135,7 +139,15 @@ class TiledPredictor:
                 views = [IDENTITY]
                 if isinstance(self._model, PixelTTAModel):
                     views = views_in(self._pictures.packing[0])
-                instances = exact.instances(seen, size_hw, scratch, views=views)
+                instances = exact.instances(
+                    seen,
+                    size_hw,
+                    scratch,
+                    views=views,
+                    # The network has done its work by then.
+                    decoding_bytes=(1 - _OF_RESULTS) * self.budget_bytes,
+                    notes=self._notes,
+                )
         sample = DetDataSample(metainfo=dict(img_path=name, ori_shape=size_hw, img_id=0))
         sample.pred_instances = instances
         return from_dump_entry(sample.to_dict())

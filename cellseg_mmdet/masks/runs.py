@@ -180,11 +180,12 @@ class Runs:
 
     def transposed(self) -> Runs:
         """Return the masks of the transposed image (rows and columns exchanged)."""
-        parts = [part._transposed_pixels() for part in self._split(_MAX_PIXELS)]
+        parts = [part._transposed_pixels() for part in self.split()]
         return parts[0] if len(parts) == 1 else Runs.concatenate(parts)
 
-    def _split(self, max_pixels: int) -> Iterator[Runs]:
+    def split(self, max_pixels: int | None = None) -> Iterator[Runs]:
         """Yield parts of whole instances of at most so many pixels, or of one instance; one part at least."""
+        max_pixels = _MAX_PIXELS if max_pixels is None else max_pixels
         if len(self) <= 1 or int(self.lengths.sum()) <= max_pixels:
             yield self
             return
@@ -350,7 +351,7 @@ class Runs:
         label_map = np.zeros((self.height, self.width), dtype=np.int32)
         flat = label_map.reshape(-1)
         first = 1
-        for part in self._split(_MAX_PIXELS):
+        for part in self.split():
             pixels, owner = part.pixels()
             x, y = np.divmod(pixels, max(self.height, 1))
             flat[y * self.width + x] = owner + first

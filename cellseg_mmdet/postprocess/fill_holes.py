@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cellseg_mmdet.postprocess.column_runs import ColumnRuns
+from cellseg_mmdet.masks.column_runs import ColumnRuns
 from cellseg_mmdet.postprocess.step import STEPS, Step
 from cellseg_mmdet.structures import ImagePrediction
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from cellseg_mmdet.postprocess.column_runs import ColumnRuns
+from cellseg_mmdet.masks.column_runs import ColumnRuns
 from cellseg_mmdet.postprocess.step import STEPS, Step
 from cellseg_mmdet.structures import ImagePrediction
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.postprocess.column_runs import ColumnRuns
+from cellseg_mmdet.masks.division import divided
 from cellseg_mmdet.postprocess.parameters import PerClass, Tunable, check_choice
 from cellseg_mmdet.postprocess.step import STEPS, Step
 from cellseg_mmdet.structures import ImagePrediction
@@ -58,38 +58,21 @@ class RemoveOverlaps(Step):
         self.give_to = give_to
 
     def __call__(self, prediction: ImagePrediction) -> ImagePrediction:
-        canvas, kept = self._paint(prediction)
+        masks = self.divided(prediction)
+        kept = masks.areas
         min_kept = self.min_kept_fraction.of(prediction.labels) * prediction.masks.areas
         if (kept < min_kept).any():
             # With fewer competitors no remaining instance can lose more than before: one repetition
             # is enough.
             prediction = prediction.select(kept >= min_kept)
-            canvas, kept = self._paint(prediction)
-        label_map = canvas.reshape(prediction.width, prediction.height).T
-        return replace(prediction.select(kept > 0), masks=Runs.from_label_map(label_map))
+            masks = self.divided(prediction)
+            kept = masks.areas
+        return replace(prediction.select(kept > 0), masks=masks[kept > 0])
 
-    def _paint(self, prediction: ImagePrediction) -> tuple[np.ndarray, np.ndarray]:
-        """Return 0 or 1 + the instance of each pixel (H * W,), down the columns, and the pixels each keeps (N,)."""
-        masks = prediction.masks
+    def divided(self, prediction: ImagePrediction) -> Runs:
+        """Return the masks (N) with each pixel in one of them; some may be left empty."""
         order = self.worst_first(prediction)
-        pixels, rank = masks[order].pixels()
-        owner = order.astype(np.int32)[rank]
-        if self.give_to == "nearest":
-            distance = _distance_to_centre(masks, pixels, owner)
-            nearest = np.full(masks.height * masks.width, np.inf)
-            np.minimum.at(nearest, pixels, distance)
-            is_nearest = distance == nearest[pixels]
-            pixels, owner = pixels[is_nearest], owner[is_nearest]
-        canvas = np.zeros(masks.height * masks.width, dtype=np.int32)
-        canvas[pixels] = owner + 1  # numpy keeps the last that is assigned to an index
-        return canvas, np.bincount(canvas, minlength=len(masks) + 1)[1:]
-
-    def owners(self, prediction: ImagePrediction) -> np.ndarray:
-        """Return who gets each pixel, (H, W) uint32: 1 + the index of an instance, 0 for none."""
-        canvas, _ = self._paint(prediction)
-        return np.ascontiguousarray(
-            canvas.reshape(prediction.width, prediction.height).T, np.uint32
-        )
+        return divided(prediction.masks, order, nearest=self.give_to == "nearest")
 
     def worst_first(self, prediction: ImagePrediction) -> np.ndarray:
         """Return the order (N,) of the instances in which a later one takes pixels from an earlier one."""
@@ -99,18 +82,3 @@ class RemoveOverlaps(Step):
             by_area = np.argsort(areas if self.give_to == "smaller" else -areas, kind="stable")
             best_first = best_first[by_area]
         return best_first[::-1]
-
-
-def _distance_to_centre(masks: Runs, pixels: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """Return the squared distance (P,) of each pixel to the centre of mass of its owner."""
-    runs = ColumnRuns.from_runs(masks)
-    length = runs.bottom - runs.top
-    squared: np.ndarray = np.zeros(len(pixels))
-    for position, middle in zip(
-        np.divmod(pixels, masks.height),
-        (runs.column, (runs.top + runs.bottom - 1) / 2),
-        strict=True,
-    ):
-        moment = np.bincount(runs.owner, weights=middle * length, minlength=len(masks))
-        squared += (position - (moment / np.maximum(masks.areas, 1))[owner]) ** 2
-    return squared

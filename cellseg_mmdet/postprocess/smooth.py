@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 
 from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.masks.column_runs import ColumnRuns
 from cellseg_mmdet.masks.ragged import offsets_from_lengths, ragged_arange, segment_ids
-from cellseg_mmdet.postprocess.column_runs import ColumnRuns
 from cellseg_mmdet.postprocess.parameters import PerClass, Tunable, check_choice
 from cellseg_mmdet.postprocess.step import STEPS, Step
 from cellseg_mmdet.structures import ImagePrediction

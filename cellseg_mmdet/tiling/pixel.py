@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from mmengine.structures import InstanceData
 
 from cellseg_mmdet.models.pixel import PixelDetector
 from cellseg_mmdet.pixel_codes import IDENTITY, Turn
+from cellseg_mmdet.tiling.budget import DECODING_BYTES_PER_PX
 from cellseg_mmdet.tiling.pictures import NetworkPicture, TurnedPicture
 from cellseg_mmdet.tiling.pixel_maps import PixelMaps
 from cellseg_mmdet.tiling.regions import BAND_PIXELS, decode_by_region
@@ -52,6 +55,8 @@ class TiledPixelDetector:
         *,
         views: Sequence[Turn] = (IDENTITY,),
         description: str = "tiles",
+        decoding_bytes: float = math.inf,
+        notes: list[str] | None = None,
     ) -> InstanceData:
         """Return what `PixelDetector.instances` returns of a picture's maps, or `PixelTTAModel` of those of its views.
 
@@ -61,14 +66,22 @@ class TiledPixelDetector:
             scratch: for the results of the network.
             views: flips and quarter turns of the picture, whose maps are averaged.
             description: of the progress bar.
+            decoding_bytes: what decoding may take; a region of the foreground that would take more is decoded in
+                windows that overlap, which is near and not equal.
+            notes: gets what users should know of that.
         """
         if len(views) == 1:
             maps = self.maps(TurnedPicture(picture, views[0]), scratch, description)
-            sized = SizedMaps(maps, size_hw, self.detector.code, views[0].inverse)
+            turn = views[0].inverse
         else:
             maps = self._mean(picture, size_hw, scratch, views, description)
-            sized = SizedMaps(maps, size_hw, self.detector.code)
-        found = decode_by_region(self.detector, sized)
+            turn = IDENTITY
+        sized = SizedMaps(
+            maps, size_hw, self.detector.code, turn, let_go=lambda: scratch.let_go(maps)
+        )
+        found = decode_by_region(
+            self.detector, sized, most_px=decoding_bytes / DECODING_BYTES_PER_PX, notes=notes
+        )
         scratch.free(maps)
         return found.to_instances()
 
@@ -86,13 +99,19 @@ class TiledPixelDetector:
         for number, view in enumerate(views, start=1):
             label = f"{description}, view {number} of {len(views)}"
             maps = self.maps(TurnedPicture(picture, view), scratch, label)
-            sized = SizedMaps(maps, size_hw, self.detector.code, view.inverse)
+            sized = SizedMaps(
+                maps,
+                size_hw,
+                self.detector.code,
+                view.inverse,
+                let_go=partial(scratch.let_go, maps),
+            )
             rows = max(1, BAND_PIXELS // width)
             for y0 in range(0, height, rows):
                 y1 = min(y0 + rows, height)
                 mean[:, y0:y1] += sized.read(y0, 0, y1, width)
                 if number == len(views):
                     mean[:, y0:y1] /= len(views)
+                scratch.let_go(mean)
             scratch.free(maps)
-            scratch.let_go(mean)
         return mean

@@ -108,7 +108,6 @@ class PixelMaps:
         covers[-1] = self._cover(len(self.parts) - 1, height, width)
         results: list[np.ndarray | None] = [None]
         steps = [(number, tile) for number, cover in enumerate(covers) for tile in cover]
-        row = 0
         for number, tile in progress_bar(steps, description=description, unit="tile"):
             part = self.parts[number]
             if len(results) == number + 1:  # its first tile
@@ -117,12 +116,15 @@ class PixelMaps:
                 results.append(scratch.array((part.channels, *size), np.float32))
             result = results[-1]
             assert result is not None
-            self._compute(part, tile, picture, results, result)
-            if tile.core.y0 != row:
-                row = tile.core.y0
-                for array in results:
-                    if array is not None:
-                        scratch.let_go(array)
+            tensors = self._inputs(part, tile, picture, results)
+            # Not while the network takes the most: the system maps more of a file than is read, and of all that a part
+            # looks at a row of large tiles would come to a gigabyte.
+            for array in results:
+                if array is not None:
+                    scratch.let_go(array)
+            self._compute(part, tile, tensors, result)
+            del tensors
+            scratch.let_go(result)
             if tile.core[2:] == (covers[number].height, covers[number].width):  # its last one
                 self._forget(number, results, scratch)
         assert results[-1] is not None
@@ -146,14 +148,14 @@ class PixelMaps:
         offset_y, offset_x = (side * part.stride % tile for side in self.offset_yx)
         return Cover(height, width, tile, (before, behind), part.stride, (offset_y, offset_x))
 
-    def _compute(
+    def _inputs(
         self,
         part: Part,
         tile: Tile,
         picture: NetworkPicture,
         results: Sequence[np.ndarray | None],
-        result: np.ndarray,
-    ) -> None:
+    ) -> list[Tensor]:
+        """Return copies of what a part looks at for a tile."""
         tensors = []
         for number, stride in zip(part.inputs, part.input_strides, strict=True):
             array = results[number]
@@ -163,6 +165,11 @@ class PixelMaps:
                 window = tile.read.divided(stride)
                 copied = np.ascontiguousarray(array[:, window.rows, window.columns])
                 tensors.append(torch.from_numpy(copied)[None].to(self._device))
+        return tensors
+
+    def _compute(
+        self, part: Part, tile: Tile, tensors: Sequence[Tensor], result: np.ndarray
+    ) -> None:
         found = part.run(tensors)[0]
         core = tile.core.divided(part.out_stride)
         inner = core.within(tile.read.divided(part.out_stride))

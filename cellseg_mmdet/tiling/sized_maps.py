@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from cellseg_mmdet.pixel_codes import IDENTITY, PixelCode, Turn
@@ -18,6 +20,7 @@ class SizedMaps:
         size_hw: height and width of the picture.
         code: says which maps are lengths.
         turn: what the maps are turned by first.
+        let_go: called behind each reading, when what was read is copied: maps in a file can leave the memory.
 
     Example:
         >>> from cellseg_mmdet.pixel_codes import build_pixel_code
@@ -33,7 +36,9 @@ class SizedMaps:
         size_hw: tuple[int, int],
         code: PixelCode,
         turn: Turn = IDENTITY,
+        let_go: Callable[[], None] | None = None,
     ) -> None:
+        self._let_go = let_go
         maps = turn(maps)
         self._maps, self.size_hw = maps, size_hw
         self._index, self._sign = np.arange(len(maps)), np.ones(len(maps), np.float32)
@@ -66,7 +71,9 @@ class SizedMaps:
         return found
 
     def _stored(self, y0: int, x0: int, y1: int, x1: int, maps: int | None) -> np.ndarray:
-        block = self._maps[self._index[:maps], y0:y1, x0:x1]
+        block = self._maps[self._index[:maps], y0:y1, x0:x1]  # a copy, as the index is an array
+        if self._let_go is not None:
+            self._let_go()
         return block * self._sign[:maps, None, None] if (self._sign < 0).any() else block
 
 

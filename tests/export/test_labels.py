@@ -12,10 +12,9 @@ from skimage.measure import regionprops
 
 from cellseg_mmdet.errors import ConfigError
 from cellseg_mmdet.evaluation.sources import read_predictions
-from cellseg_mmdet.export import label_maps
 from cellseg_mmdet.export.label_maps import OVERLAPS, label_map
 from cellseg_mmdet.images import open_image
-from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.masks import Runs, division, runs
 from cellseg_mmdet.postprocess import RemoveOverlaps
 from tests.export.scenes import CLASSES, PIXEL_SIZE_UM, painted, prediction, write
 
@@ -59,7 +58,9 @@ def test_label_images_are_read_as_predictions(tmp_path: Path) -> None:
 def test_shared_pixels_go_where_remove_overlaps_gives_them(
     overlaps: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(label_maps, "_MAX_PIXELS", 20)
+    monkeypatch.setattr(division, "_AT_ONCE", 20)
+    monkeypatch.setattr(division, "_LONGEST_PIECE_PX", 3)
+    monkeypatch.setattr(runs, "_MAX_PIXELS", 20)
     random = np.random.default_rng(0)
     found = prediction()
     for _ in range(5):

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from cellseg_mmdet.errors import DataError
+from cellseg_mmdet.masks import pairwise_iou
 from cellseg_mmdet.models.pixel import PixelDetector
 from cellseg_mmdet.models.pixel.detector import PixelCells
-from cellseg_mmdet.tiling.regions import decode_by_region, find_regions
+from cellseg_mmdet.tiling.merge import first_pixels
+from cellseg_mmdet.tiling.regions import _regions_of, decode_by_region, find_regions
 from cellseg_mmdet.tiling.sized_maps import SizedMaps
 from tests.tiling.networks import unet_detector
 
@@ -90,6 +92,63 @@ def test_regions_over_many_bands() -> None:
     regions = find_regions(detector, sized, band_pixels=1)
     assert regions.first.tolist() == [0]
     assert regions.boxes.tolist() == [[0, 0, 9, 9]]
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_region_too_large_for_the_memory_is_decoded_in_windows(code: str) -> None:
+    detector = unet_detector(code)
+    maps = maps_for(detector, (150, 170), 3)
+    sized = SizedMaps(maps, (150, 170), detector.code)
+    regions = find_regions(detector, sized, 1000)
+    sides = regions.boxes[:, 2:] - regions.boxes[:, :2] + 2
+    most_px = 70 * 70
+    is_large = sides.prod(axis=1) > most_px
+    assert is_large.any() and not is_large.all()
+    seen: list[int] = []
+    decoded = detector.decoded
+
+    def watched(maps: np.ndarray, **options: bool) -> PixelCells:
+        seen.append(maps.shape[1] * maps.shape[2])
+        return decoded(maps, **options)
+
+    detector.decoded = watched
+    notes: list[str] = []
+    found = decode_by_region(
+        detector, sized, block=20, band_pixels=1000, most_px=most_px, notes=notes
+    )
+    del detector.decoded
+    # Cores of 64 pixels with 32 around them are the smallest windows.
+    assert max(seen) <= 128 * 128 < 150 * 170
+    (note,) = notes
+    assert "would not fit the memory; predicted in" in note and "not equal" in note
+    whole = detector.decoded(maps)
+    # What is no part of the large ones is as it was, in the same order.
+    first = first_pixels(whole.masks)
+    of_large = is_large[_regions_of(detector, sized, regions, 1000, first)]
+    mine = is_large[_regions_of(detector, sized, regions, 1000, first_pixels(found.masks))]
+    assert_same(_some(found, ~mine), _some(whole, ~of_large))
+    assert mine.any() and (np.diff(first_pixels(found.masks)) > 0).all()
+    shared = pairwise_iou(found.masks[mine], whole.masks[of_large]).max(axis=0)
+    assert (shared > 0.5).mean() > 0.6
+
+
+def test_a_picture_that_is_one_region_is_decoded_in_windows_as_it_is_at_once() -> None:
+    detector = unet_detector("RimCode")
+    side, step = 220, 22
+    maps = np.full((2, side, side), 0.9, np.float32)
+    maps[1] = 0.0
+    maps[1, ::step] = maps[1, :, ::step] = 0.9  # rims around squares
+    sized = SizedMaps(maps, (side, side), detector.code)
+    assert len(find_regions(detector, sized, 4000)) == 1
+    whole = detector.decoded(maps)
+    found = decode_by_region(detector, sized, band_pixels=4000, most_px=150 * 150)
+    assert len(whole.masks) == 100
+    assert found.masks == whole.masks
+
+
+def _some(cells: PixelCells, index: np.ndarray) -> PixelCells:
+    soft = None if cells.soft_masks is None else cells.soft_masks[index]
+    return PixelCells(cells.masks[index], cells.scores[index], cells.labels[index], soft)
 
 
 def test_no_cells() -> None:

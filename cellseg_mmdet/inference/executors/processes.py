@@ -137,7 +137,8 @@ def _work(job: Job, number: int, count: int, pipe: Connection) -> None:
         cv2.setNumThreads(threads)
     device = f"cuda:{number % gpus}" if gpus > 1 and job.model.device in (None, "cuda") else None
     try:
-        worker = Worker(job, device)
+        # Of the workers on one GPU, or on the CPU, each has its part of the memory.
+        worker = Worker(job, device, count if device is None else -(-count // gpus))
         pipe.send((_READY, None))
         while True:
             for outcome in worker(pipe.recv()):

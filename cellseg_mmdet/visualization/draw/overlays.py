@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.masks.label_bands import LabelBands
 
 # Okabe and Ito's colours for every kind of colour vision ("Color Universal Design", 2008) as BGR,
 # without black and with the blues lightened: dark blue is lost on the gray of phase contrast.
@@ -28,6 +29,10 @@ PALETTE_BGR = np.array(
 )
 # Cells this many pixels apart, in any of eight directions, count as neighbours.
 _NEIGHBOUR_REACH_PX = (1, 3, 6, 10)
+# Pixels in which pairs of neighbours are looked for together; each takes some 10 bytes.
+_MAX_PIXELS = 1 << 22
+# More than there are instances: of two of them one number is made.
+_KEY = 1 << 32
 # Rows that a row of the enlarged picture is made of above and below its own.
 _SEAM_PX = 2
 
@@ -68,7 +73,7 @@ def draw_instances(
 
 
 class Drawing:
-    """What `draw_instances` draws, some rows at a time: 4 bytes are kept for each pixel of the image.
+    """What `draw_instances` draws, some rows at a time; memory is that of the masks and of these rows.
 
     Args:
         masks: N instances.
@@ -92,7 +97,7 @@ class Drawing:
         self.scale, self.opacity, self._height = scale, opacity, masks.height
         # A label map shows the later of two overlapping instances.
         largest_first = np.argsort(-masks.areas, kind="stable")
-        self._labels = masks[largest_first].to_label_map()
+        self._labels = LabelBands(masks[largest_first])
         self._of_label = np.zeros((len(masks) + 1, 3), dtype=np.uint8)
         self._is_tinted = np.ones(len(masks) + 1, dtype=bool)
         if not len(masks):
@@ -119,7 +124,7 @@ class Drawing:
         top, bottom = max(begin - _SEAM_PX, 0), min(end + _SEAM_PX, self._height)
         rows = image_rows(top, bottom)
         canvas = rows.copy() if self.scale == 1 else enlarge(rows, self.scale)
-        labels = self._labels[top:bottom]
+        labels = self._labels.rows(top, bottom)
         labels = labels.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
         tint = np.take(self._of_label, labels, axis=0)
         tinted = cv2.addWeighted(canvas, 1 - self.opacity, tint, self.opacity, 0)
@@ -130,7 +135,7 @@ class Drawing:
 
 def neighbour_colors(masks: Runs) -> np.ndarray:
     """Return a colour (N, 3) uint8 BGR of `PALETTE_BGR` for each instance, such that neighbours differ."""
-    return PALETTE_BGR[_color_indices(masks.to_label_map(), len(masks))]
+    return PALETTE_BGR[_color_indices(LabelBands(masks), len(masks))]
 
 
 def check_size(image: np.ndarray, masks: Runs) -> np.ndarray:
@@ -173,7 +178,7 @@ def _contour(labels: np.ndarray) -> np.ndarray:
     return edge & (labels > 0)
 
 
-def _color_indices(labels: np.ndarray, num_instances: int) -> np.ndarray:
+def _color_indices(labels: LabelBands, num_instances: int) -> np.ndarray:
     """Colour the graph of neighbouring instances greedily.
 
     Returns:
@@ -197,9 +202,21 @@ def _color_indices(labels: np.ndarray, num_instances: int) -> np.ndarray:
     return chosen
 
 
-def _neighbour_pairs(labels: np.ndarray) -> np.ndarray:
+def _neighbour_pairs(labels: LabelBands) -> np.ndarray:
     """Return (P, 2) instance indices, each pair once, of instances within reach of each other."""
-    stride = int(labels.max(initial=0)) + 1
+    height, width = labels.shape
+    rows = max(1, _MAX_PIXELS // max(width, 1))
+    found = [np.zeros(0, dtype=np.int64)]
+    for begin in range(0, height, rows):
+        # With the rows below that are in reach: what is in reach of each other is in one of the bands together.
+        end = min(begin + rows + max(_NEIGHBOUR_REACH_PX), height)
+        found.append(_pairs_within(labels.rows(begin, end)))
+    keys = np.unique(np.concatenate(found))
+    return np.stack(np.divmod(keys, _KEY), axis=1) - 1
+
+
+def _pairs_within(labels: np.ndarray) -> np.ndarray:
+    """Return the pairs (P,) of labels in reach of each other, the lower one times `_KEY` plus the other."""
     found = []
     for reach in _NEIGHBOUR_REACH_PX:
         right, down = (np.s_[:, :-reach], np.s_[:, reach:]), (np.s_[:-reach], np.s_[reach:])
@@ -209,6 +226,5 @@ def _neighbour_pairs(labels: np.ndarray) -> np.ndarray:
             a, b = labels[first], labels[second]
             differ = (a != b) & (a > 0) & (b > 0)
             a, b = a[differ].astype(np.int64), b[differ].astype(np.int64)
-            found.append(np.unique(np.minimum(a, b) * stride + np.maximum(a, b)))
-    keys = np.unique(np.concatenate(found))
-    return np.stack(np.divmod(keys, stride), axis=1) - 1
+            found.append(np.unique(np.minimum(a, b) * _KEY + np.maximum(a, b)))
+    return np.unique(np.concatenate(found))

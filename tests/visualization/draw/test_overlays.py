@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.masks.label_bands import LabelBands
 from cellseg_mmdet.visualization.draw import draw_instances
 from cellseg_mmdet.visualization.draw.overlays import PALETTE_BGR, _color_indices
 
@@ -54,7 +55,7 @@ def test_smaller_instance_stays_visible_on_a_larger_one_in_either_order() -> Non
 
 def test_neighbours_never_share_a_colour_and_all_colours_are_used() -> None:
     labels = checkerboard_labels(12, 12, cell_px=12)
-    colors = _color_indices(labels, 144).reshape(12, 12)
+    colors = _color_indices(LabelBands(Runs.from_label_map(labels)), 144).reshape(12, 12)
     for (row, column), color in np.ndenumerate(colors):
         around = colors[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
         assert (around == color).sum() == 1

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from cellseg_mmdet.masks import Runs
 from cellseg_mmdet.masks.ragged import offsets_from_lengths, ragged_arange, segment_ids
+from cellseg_mmdet.masks.runs import Runs
 
 
 @dataclass(frozen=True, eq=False)
