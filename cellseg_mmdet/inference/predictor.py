@@ -111,14 +111,31 @@ class Predictor:
             sample.set_metainfo({"img_path": name})
         return [from_dump_entry(sample.to_dict()) for sample in found]
 
-    def tiled(self, choice: TileChoice, folder: str | None = None) -> TiledPredictor:
+    def tiled(
+        self,
+        choice: TileChoice,
+        folder: str | None = None,
+        *,
+        cut_open: bool = True,
+        overlap: int | None = None,
+    ) -> TiledPredictor:
         """Return what predicts pictures of any size, tile by tile where the choice says so.
 
         Args:
             choice: of the user.
             folder: for large temporary files; the system's by default.
+            cut_open: see `TiledPredictor`.
+            overlap: see there.
         """
-        return TiledPredictor(self.model, self._pipeline, self.device, choice, folder)
+        return TiledPredictor(
+            self.model,
+            self._pipeline,
+            self.device,
+            choice,
+            folder,
+            cut_open=cut_open,
+            overlap=overlap,
+        )
 
 
 def array_pipeline(cfg: Config) -> list[dict[str, Any]]:
