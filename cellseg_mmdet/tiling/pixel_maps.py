@@ -17,6 +17,7 @@ from cellseg_mmdet.tiling.budget import OVERHEAD
 from cellseg_mmdet.tiling.cover import Cover, Tile
 from cellseg_mmdet.tiling.parts import Part, parts_of
 from cellseg_mmdet.tiling.pictures import NetworkPicture
+from cellseg_mmdet.tiling.same_kernels import SameKernels
 from cellseg_mmdet.tiling.scratch import Scratch
 
 
@@ -163,7 +164,9 @@ class PixelMaps:
                 window = tile.read.divided(stride)
                 copied = np.ascontiguousarray(array[:, window.rows, window.columns])
                 tensors.append(torch.from_numpy(copied)[None].to(self._device))
-        found = part.run(tensors)[0]
+        height, width = (_multiple(side, self.stride) for side in picture.size_hw)
+        with SameKernels((height, width), (tile.read.height, tile.read.width)):
+            found = part.run(tensors)[0]
         core = tile.core.divided(part.out_stride)
         inner = core.within(tile.read.divided(part.out_stride))
         result[:, core.rows, core.columns] = (

@@ -42,7 +42,7 @@ class StarDistBlocks:
     """StarDist's ``predict_instances_big``.
 
     Its rule is that blocks overlap by more than the largest cell, which is taken from the true cells here, and that the
-    context is its own estimate. Where a block has no room for both, the context is what is left, then the overlap.
+    context is its own estimate. Where a block has no room for both, or its cover refuses them, the context is less.
 
     Args:
         checkpoint: a model's folder.
@@ -59,20 +59,26 @@ class StarDistBlocks:
 
     def tiles(self, picture: np.ndarray, truth: np.ndarray, side: int) -> dict[str, Any]:
         """Return the cells of a picture in blocks of ``side`` pixels."""
-        step = max(self.model.config.grid)
+        step = max(self.model._axes_div_by("YX"))  # it rounds all up to it
         block = [min(side, length) // step * step for length in picture.shape]
         overlap = min(largest_side_px(truth) + step, min(block) // 2)
         estimate = max(self.model._axes_tile_overlap("YX"))
-        context = max(0, min(estimate, (min(block) - overlap) // 2 - step))
-        found = self.model.predict_instances_big(
-            _normalized(picture),
-            axes="YX",
-            block_size=block,
-            min_overlap=overlap // step * step,
-            context=context // step * step,
-            show_progress=False,
-        )
-        return _labelled(*found)
+        overlap = max(step, overlap // step * step)
+        context = max(0, min(estimate, (min(block) - overlap - 1) // 2))
+        for less in range(0, context + 1, step):
+            try:
+                found = self.model.predict_instances_big(
+                    _normalized(picture),
+                    axes="YX",
+                    block_size=block,
+                    min_overlap=overlap,
+                    context=(context - less) // step * step,
+                    show_progress=False,
+                )
+            except AssertionError:  # its cover has no such blocks
+                continue
+            return _labelled(*found)
+        raise RuntimeError(f"StarDist has no blocks of {block} pixels that overlap by {overlap}")
 
 
 def largest_side_px(truth: np.ndarray) -> int:
