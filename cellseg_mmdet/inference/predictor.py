@@ -112,7 +112,13 @@ class Predictor:
         return [from_dump_entry(sample.to_dict()) for sample in found]
 
     def tiled(
-        self, choice: TileChoice, folder: str | None = None, sharing: int = 1
+        self,
+        choice: TileChoice,
+        folder: str | None = None,
+        sharing: int = 1,
+        *,
+        cut_open: bool = True,
+        overlap: int | None = None,
     ) -> TiledPredictor:
         """Return what predicts pictures of any size, tile by tile where the choice says so.
 
@@ -120,8 +126,19 @@ class Predictor:
             choice: of the user.
             folder: for large temporary files; the system's by default.
             sharing: processes that share the memory of the device.
+            cut_open: see `TiledPredictor`.
+            overlap: see there.
         """
-        return TiledPredictor(self.model, self._pipeline, self.device, choice, folder, sharing)
+        return TiledPredictor(
+            self.model,
+            self._pipeline,
+            self.device,
+            choice,
+            folder,
+            sharing,
+            cut_open=cut_open,
+            overlap=overlap,
+        )
 
 
 def array_pipeline(cfg: Config) -> list[dict[str, Any]]:

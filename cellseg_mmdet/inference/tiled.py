@@ -31,7 +31,7 @@ from cellseg_mmdet.tiling.budget import (
 )
 from cellseg_mmdet.tiling.cover import Rect
 from cellseg_mmdet.tiling.detectors import TiledDetector
-from cellseg_mmdet.tiling.fallback import predict_with_overlap
+from cellseg_mmdet.tiling.fallback import Overlapped, predict_with_overlap
 from cellseg_mmdet.tiling.pictures import NetworkPicture
 from cellseg_mmdet.tiling.pixel import TiledPixelDetector
 from cellseg_mmdet.tiling.pixel_maps import PixelMaps
@@ -56,6 +56,12 @@ class TiledPredictor:
         folder: for temporary files; the system's by default.
         sharing: processes that share the memory of the device: of what is free each takes its part. What ``choice``
             says is for each of them.
+        cut_open: False predicts any model in tiles that overlap, also one that could be exact: to measure what that
+            costs.
+        overlap: of such tiles in pixels; by default it follows the largest cells.
+
+    Attributes:
+        overlapped: what tiles that overlap found last; None if there were none.
     """
 
     def __init__(
@@ -66,14 +72,19 @@ class TiledPredictor:
         choice: TileChoice,
         folder: str | None = None,
         sharing: int = 1,
+        *,
+        cut_open: bool = True,
+        overlap: int | None = None,
     ) -> None:
         self._model, self._pipeline, self._device = model, pipeline, device
         self._choice, self._folder, self._sharing = choice, folder, sharing
+        self._overlap = overlap
         self._seen: SeenPictures | None = None
         self._per_px: float | None = None
         self._budget: float | None = None
         self._tiled: TiledPixelDetector | TiledDetector | None = None
-        self._why_not: str | None = None
+        self._why_not = None if cut_open else "tiles that overlap are asked for"
+        self.overlapped: Overlapped | None = None
         self._notes: list[str] = []
 
     @property
@@ -104,7 +115,7 @@ class TiledPredictor:
         pixels = size_hw[0] * size_hw[1] * max(1.0, factors_yx[0] * factors_yx[1])
         if self._choice.tile == "auto" and pixels * MOST_BYTES_PER_PX < self.budget_bytes:
             return False
-        seen_hw = self._pictures.size_hw(size_hw, factors_yx)
+        seen_hw = self.pictures.size_hw(size_hw, factors_yx)
         if self._choice.tile != "auto":
             return max(seen_hw) > self._choice.tile
         if self._per_px is None:
@@ -129,7 +140,7 @@ class TiledPredictor:
             UsageError: the smallest tiles do not fit the memory, or the model cannot be tiled.
         """
         with Scratch(_OF_RESULTS * self.budget_bytes, self._folder) as scratch:
-            seen, size_hw = self._pictures.picture(image, scratch, factors_yx)
+            seen, size_hw = self.pictures.picture(image, scratch, factors_yx)
             exact = self._exact()
             if exact is None:
                 return self._overlapped(seen, name, size_hw)
@@ -138,7 +149,7 @@ class TiledPredictor:
             else:
                 views = [IDENTITY]
                 if isinstance(self._model, PixelTTAModel):
-                    views = views_in(self._pictures.packing[0])
+                    views = views_in(self.pictures.packing[0])
                 instances = exact.instances(
                     seen,
                     size_hw,
@@ -153,7 +164,8 @@ class TiledPredictor:
         return from_dump_entry(sample.to_dict())
 
     @property
-    def _pictures(self) -> SeenPictures:
+    def pictures(self) -> SeenPictures:
+        """Makes what the network sees."""
         if self._seen is None:
             self._seen = SeenPictures(self._pipeline)
         return self._seen
@@ -204,25 +216,37 @@ class TiledPredictor:
 
         def predict(window: Rect) -> ImagePrediction:
             pixels = seen.read(window.y0, window.x0, window.y1, window.x1)
-            shape = (window.height, window.width)
-            results: Any = dict(
-                img=np.ascontiguousarray(pixels),
-                img_shape=shape,
-                ori_shape=shape,
-                scale_factor=(1.0, 1.0),
-                img_id=0,
-                img_path=name,
-            )
-            for step in self._pictures.packing:
-                results = step(results)
-            with torch.inference_mode():
-                (sample,) = self._model.test_step(pseudo_collate([results]))
-            sample.set_metainfo({"img_path": name, "ori_shape": shape})
-            return from_dump_entry(sample.to_dict())
+            return self.predict_seen(pixels, name)
 
-        found = predict_with_overlap(predict, seen.size_hw, tile, most_px=most_px)
+        found = predict_with_overlap(
+            predict, seen.size_hw, tile, overlap=self._overlap, most_px=most_px
+        )
+        self.overlapped = found
         self._notes += found.notes()
         return resized_prediction(found.prediction, size_hw)
+
+    def predict_seen(self, pixels: np.ndarray, name: str) -> ImagePrediction:
+        """Return what the model finds in a part of what its network sees, as in a picture of its own.
+
+        Args:
+            pixels: (H, W, C) uint8, behind loading and resizing.
+            name: of the prediction; its stem is the image's.
+        """
+        shape = pixels.shape[:2]
+        results: Any = dict(
+            img=np.ascontiguousarray(pixels),
+            img_shape=shape,
+            ori_shape=shape,
+            scale_factor=(1.0, 1.0),
+            img_id=0,
+            img_path=name,
+        )
+        for step in self.pictures.packing:
+            results = step(results)
+        with torch.inference_mode():
+            (sample,) = self._model.test_step(pseudo_collate([results]))
+        sample.set_metainfo({"img_path": name, "ori_shape": shape})
+        return from_dump_entry(sample.to_dict())
 
 
 def views_in(step: Any) -> list[Turn]:

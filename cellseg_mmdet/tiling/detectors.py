@@ -8,13 +8,13 @@ heads see the maps of the whole. Caps, suppression and order are mmdet's own, ov
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.models.detectors import RTMDet
 from mmdet.models.detectors.two_stage import TwoStageDetector
@@ -23,12 +23,11 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from cellseg_mmdet.errors import UsageError
-from cellseg_mmdet.tiling.budget import network_bytes_per_px
+from cellseg_mmdet.tiling.budget import SHARE, free_bytes
 from cellseg_mmdet.tiling.cover import Rect
-from cellseg_mmdet.tiling.maps import WholeMaps, map_bytes
 from cellseg_mmdet.tiling.measured_reach import NotTiled
-from cellseg_mmdet.tiling.network_part import NetworkPart
 from cellseg_mmdet.tiling.pictures import NetworkPicture
+from cellseg_mmdet.tiling.pieces import Pieces, in_one, in_stages
 from cellseg_mmdet.tiling.rtmdet import RTMDetIns
 from cellseg_mmdet.tiling.scratch import Scratch
 from cellseg_mmdet.tiling.two_stage import TwoStage
@@ -38,16 +37,21 @@ _BYTES_AT_ONCE = 1 << 30
 _TILE = 1024
 
 
+# A network that tiles make do more work than this is taken apart, where that is less.
+MOST_TIMES = 1.5
+
+
 @dataclass(frozen=True)
 class Cost:
     """What tiles cost.
 
     Attributes:
-        tiles: how many there are.
-        context: pixels before and behind a tile that are read with it.
-        passes: how often the backbone goes through the picture: once, and once more for each of its layers that
-            looks at whole maps and depends on another one.
-        times: pixels that the backbone sees, by those of the picture.
+        tiles: how many there are, of the part of the network that takes most memory.
+        context: the most pixels before and behind a tile that are read with it.
+        passes: the most often that a part of the network goes through the picture: once, and once more for each of its
+            layers that looks at whole maps and depends on another one.
+        times: work of backbone and neck, by that on the whole picture.
+        pieces: that the network is in.
         map_bytes: of the maps that are kept, in memory or in files.
     """
 
@@ -55,6 +59,7 @@ class Cost:
     context: tuple[int, int]
     passes: int
     times: float
+    pieces: int
     map_bytes: int
 
 
@@ -68,11 +73,11 @@ class TiledDetector:
         model: mmdet's detector in eval mode.
         tile: side of the tiles in pixels, rounded down to the stride. Give either this or ``budget_bytes``.
         budget_bytes: what the network may take.
+        in_stages: whether the stages of the backbone are tiled one by one; by default where the network in one piece
+            would do more than `MOST_TIMES` the work of the whole picture, and there is room for what stages give.
 
     Attributes:
-        tile: side of the tiles in pixels.
-        stride: where tiles may begin, in pixels.
-        context: pixels before and behind a tile that are read with it.
+        tile: side of the tiles in pixels; of a network in stages, that of the part which takes most memory.
 
     Raises:
         NotTiled: the model is of another kind, or a layer of it sees the whole picture in a way that cannot be gathered
@@ -88,7 +93,12 @@ class TiledDetector:
     """
 
     def __init__(
-        self, model: Any, *, tile: int | None = None, budget_bytes: float | None = None
+        self,
+        model: Any,
+        *,
+        tile: int | None = None,
+        budget_bytes: float | None = None,
+        in_stages: bool | None = None,
     ) -> None:
         self.model = model
         preprocessor = model.data_preprocessor
@@ -105,55 +115,46 @@ class TiledDetector:
             heads = RTMDetIns
         else:
             raise NotTiled(f"{kind.__name__} is no detector that is known to tiles")
-        self._parts = self._network()
-        reach = self._parts[-1].reach
+        self._channels = int(preprocessor.mean.numel()) if _normalises(model) else 3
+        self._in_stages = in_stages
+        self._one = in_one(model, self._channels, self._divisor)
+        reach = self._one.features.reach
         self._heads = heads(model, reach.strides, reach.channels, self._divisor)
-        self.stride = self._parts[0].reach.stride
-        self.context = self._parts[0].reach.context
         self._bytes_at_once = budget_bytes or _BYTES_AT_ONCE
         self.tile = tile or (self._largest_tile(budget_bytes) if budget_bytes else _TILE)
 
+    @cached_property
+    def _stages(self) -> Pieces | None:
+        return in_stages(self.model, self._channels, self._divisor)
+
     def _largest_tile(self, budget_bytes: float) -> int:
         """Return the side of the largest tile that the network has room for, context included."""
-        per_px = network_bytes_per_px(self.model)
-        side = math.isqrt(int(budget_bytes / per_px))
-        tile = (side - sum(_up(length, self.stride) for length in self.context)) // self.stride
+        tile = self._one.largest_tile(budget_bytes)
+        if tile < 1 or self._prefers_stages(tile):
+            stages = self._stages
+            tile = max(tile, stages.largest_tile(budget_bytes) if stages else 0)
         if tile < 1:
-            least = self.stride + sum(_up(length, self.stride) for length in self.context)
             raise UsageError(
-                f"the smallest tile of this model takes {per_px * least**2 / 1e9:.2g} GB, more than the "
-                f"{budget_bytes / 1e9:.2g} GB that there are for it: give more (--memory)"
+                f"the smallest tile of this model takes more than the {budget_bytes / 1e9:.2g} GB that there are for "
+                "it: give more (--memory)"
             )
-        return tile * self.stride
+        return tile
 
-    def _network(self) -> list[NetworkPart]:
-        """Return backbone and neck as one part; as two where the neck would have the backbone go through all again."""
-        model = self.model
+    def _prefers_stages(self, tile: int) -> bool:
+        """Return whether the network is taken apart, if there is room for what its stages give."""
+        if self._in_stages is not None:
+            return self._in_stages and self._stages is not None
+        one = self._one.times(tile)
+        if one <= MOST_TIMES or self._stages is None:
+            return False
+        return self._stages.times(tile) < one
 
-        def features(inputs: list[Tensor]) -> list[Tensor]:
-            return list(model.extract_feat(inputs[0]))
-
-        channels = int(model.data_preprocessor.mean.numel()) if _normalises(model) else 3
-        whole = NetworkPart("network", model, features, [1], [channels], divisor=self._divisor)
-        if not any(layer.name.startswith("neck.") for layer in whole.reach.layers):
-            return [whole]
-        backbone = NetworkPart(
-            "backbone",
-            model.backbone,
-            lambda inputs: list(model.backbone(inputs[0])),
-            [1],
-            [channels],
-            divisor=self._divisor,
-        )
-        neck = NetworkPart(
-            "neck",
-            model.neck,
-            lambda maps: list(model.neck(tuple(maps))),
-            backbone.reach.strides,
-            backbone.reach.channels,
-            divisor=self._divisor,
-        )
-        return [backbone, neck]
+    def _pieces(self, padded_hw: tuple[int, int], room_bytes: float = math.inf) -> Pieces:
+        if self._prefers_stages(self.tile):
+            assert self._stages is not None
+            if self._in_stages or self._stages.map_bytes(padded_hw) < room_bytes:
+                return self._stages
+        return self._one
 
     def padded(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """Return height and width as the network sees them, in pixels."""
@@ -163,19 +164,19 @@ class TiledDetector:
     def cost(self, size_hw: tuple[int, int]) -> Cost:
         """Return what tiles cost for a picture of this height and width in pixels, as the network sees it."""
         padded = self.padded(size_hw)
-        first = self._parts[0]
-        cover = first.cover(padded, self.tile)
-        passes = first.passes if len(cover) > 1 else 1
-        maps = [
-            map_bytes(part.reach.channels, part.reach.strides, padded, part.dtype)
-            for part in self._parts
+        pieces = self._pieces(padded)
+        sides = pieces.tiles(self.tile)
+        counts = [
+            len(piece.part.cover(padded, side))
+            for piece, side in zip(pieces.pieces, sides, strict=True)
         ]
         return Cost(
-            tiles=len(cover),
-            context=self.context,
-            passes=passes,
-            times=passes * cover.read_pixels / (padded[0] * padded[1]),
-            map_bytes=sum(maps),
+            tiles=max(counts),
+            context=pieces.context,
+            passes=pieces.passes if max(counts) > 1 else 1,
+            times=pieces.times(self.tile, padded),
+            pieces=len(pieces.pieces),
+            map_bytes=pieces.map_bytes(padded),
         )
 
     @torch.no_grad()
@@ -201,22 +202,13 @@ class TiledDetector:
         """
         padded = self.padded(picture.size_hw)
         meta = self._meta(picture.size_hw, size_hw, padded)
-        read: Callable[[Rect], list[Tensor]] = partial(self._read, picture)
-        maps: WholeMaps | None = None
-        for part in self._parts:
-            filled = WholeMaps(
-                part.reach.channels,
-                part.reach.strides,
-                padded,
-                scratch,
-                device=self.model.data_preprocessor.device,
-                dtype=part.dtype,
-            )
-            part.work(padded, self.tile, read, filled.write, description)
-            if maps is not None:
-                maps.free()
-            maps, read = filled, filled.read
-        assert maps is not None
+        device = self.model.data_preprocessor.device
+        room = scratch.room_bytes()
+        if torch.device(device).type != "cpu":
+            room = SHARE * free_bytes(device)
+        maps = self._pieces(padded, room).maps(
+            padded, self.tile, partial(self._read, picture), scratch, device, description
+        )
         found = self._heads.predict(
             maps, DetDataSample(metainfo=meta), self.tile, self._bytes_at_once
         )
@@ -241,7 +233,12 @@ class TiledDetector:
         height, width = picture.size_hw
         pixels = picture.read(window.y0, window.x0, min(window.y1, height), min(window.x1, width))
         inputs = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, 2, 0)))
-        return [self.model.data_preprocessor({"inputs": [inputs]}, False)["inputs"]]
+        preprocessor = self.model.data_preprocessor
+        seen = preprocessor({"inputs": [inputs]}, False)["inputs"]
+        # It pads to its divisor from where the window begins, not from where the picture does.
+        rows, columns = pixels.shape[:2]
+        beyond = (0, window.width - columns, 0, window.height - rows)
+        return [F.pad(seen[:, :, :rows, :columns], beyond, value=preprocessor.pad_value)]
 
 
 def can_tile(model: Any) -> str | None:
@@ -251,10 +248,6 @@ def can_tile(model: Any) -> str | None:
     except NotTiled as error:
         return str(error)
     return None
-
-
-def _up(length: int, stride: int) -> int:
-    return -(-length // stride) * stride
 
 
 def _normalises(model: Any) -> bool:

@@ -74,6 +74,8 @@ class Measured:
 
     Attributes:
         like: a weight, of the type and on the device of all.
+        module: as given.
+        strides: as given.
     """
 
     def __init__(
@@ -88,9 +90,9 @@ class Measured:
         _refuse_by_kind(module)
         self.like = next(module.parameters(), torch.zeros(())).detach()
         self._name = name
-        self._module = module
+        self.module = module
         self._run = run
-        self._strides = tuple(strides)
+        self.strides = tuple(strides)
         self._channels = tuple(channels)
         self._divisor = divisor
 
@@ -100,12 +102,12 @@ class Measured:
         Raises:
             NotTiled: the outputs in a tile are not those in the whole picture.
         """
-        watch = _Watch(self._module)
+        watch = _Watch(self.module)
         with watch.names(), watch:
             outputs = self._run(self.inputs(SIDE, SIDE))
         strides = [_stride(self._name, values) for values in outputs]
         seen = [SIDE // rows for rows in watch.rows if rows > 1 and SIDE % rows == 0]
-        stride = math.lcm(*strides, *seen, *self._strides, self._divisor)
+        stride = math.lcm(*strides, *seen, *self.strides, self._divisor)
         channels = tuple(values.shape[1] for values in outputs)
         draft = Reach(stride, tuple(strides), channels, (), tuple(watch.layers))
         for length in _LENGTHS:
@@ -130,7 +132,7 @@ class Measured:
             torch.randn(
                 1, count, -(-height // stride), -(-width // stride), generator=generator
             ).to(self.like)
-            for stride, count in zip(self._strides, self._channels, strict=True)
+            for stride, count in zip(self.strides, self._channels, strict=True)
         ]
 
     def _poisoned(self, stride: int, length: int, axis: int) -> tuple[list[Tensor], int]:
@@ -138,7 +140,7 @@ class Measured:
         size = (length, stride) if axis == 0 else (stride, length)
         begin = length // 2 // stride * stride
         inputs = self.inputs(*size)
-        for values, own in zip(inputs, self._strides, strict=True):
+        for values, own in zip(inputs, self.strides, strict=True):
             values.narrow(2 + axis, begin // own, stride // own).fill_(torch.nan)
         return inputs, begin
 
@@ -174,7 +176,7 @@ class Measured:
 
         hooks = [
             each.register_forward_hook(partial(look, name=name))
-            for name, each in self._module.named_modules()
+            for name, each in self.module.named_modules()
             if name
         ]
         inputs, _ = self._poisoned(draft.stride, _LENGTHS[-1], 1)
@@ -202,7 +204,7 @@ class Measured:
             inputs = self.inputs(*((whole, core) if axis == 0 else (core, whole)))
             window = [
                 each.narrow(2 + axis, (whole - length) // own, -(-length // own))
-                for each, own in zip(inputs, self._strides, strict=True)
+                for each, own in zip(inputs, self.strides, strict=True)
             ]
             with _assumed(reach.layers):
                 outputs = self._run(inputs)

@@ -7,10 +7,14 @@ from functools import cached_property
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from cellseg_mmdet.progress import progress_bar
+from cellseg_mmdet.tiling.budget import OVERHEAD
 from cellseg_mmdet.tiling.cover import Cover, Rect, Tile
 from cellseg_mmdet.tiling.measured_reach import SIDE, Measured, NotTiled
+from cellseg_mmdet.tiling.receptive_field import peak_bytes_per_px
+from cellseg_mmdet.tiling.same_kernels import SameKernels
 from cellseg_mmdet.tiling.whole_map import WholeMapLayer, WholeMapLayers, gather_all
 
 
@@ -64,12 +68,40 @@ class NetworkPart:
     @cached_property
     def passes(self) -> int:
         """How often a picture of several tiles is gone through."""
-        whole = Rect(0, 0, SIDE, SIDE)
+        with torch.inference_mode():
+            return 1 + self._gather_once(self._measured.inputs(SIDE, SIDE))
+
+    @cached_property
+    def work_per_px(self) -> tuple[float, float]:
+        """Multiplications and additions of one pass by pixel, and of all passes that several tiles take.
+
+        A pass for statistics ends at the last layer that it gathers for.
+        """
         with torch.inference_mode():
             inputs = self._measured.inputs(SIDE, SIDE)
-            return 1 + gather_all(
-                self._fresh_layers(), lambda: [whole], lambda _: self._run(inputs), lambda _: whole
-            )
+            with FlopCounterMode(display=False) as once:
+                self._run(inputs)
+            with FlopCounterMode(display=False) as gathering:
+                self._gather_once(inputs)
+        one, more = (each.get_total_flops() / SIDE**2 for each in (once, gathering))
+        return one, one + more
+
+    @cached_property
+    def bytes_per_px(self) -> float:
+        """Memory that the tensors take at their most, by pixel of the picture."""
+        inputs = self._measured.inputs(SIDE, SIDE)
+        return OVERHEAD * peak_bytes_per_px(
+            self._measured.module,
+            inputs,
+            lambda *given: self._run(list(given)),
+            self._measured.strides,
+        )
+
+    def _gather_once(self, inputs: list[Tensor]) -> int:
+        whole = Rect(0, 0, SIDE, SIDE)
+        return gather_all(
+            self._fresh_layers(), lambda: [whole], lambda _: self._run(inputs), lambda _: whole
+        )
 
     def _fresh_layers(self) -> list[WholeMapLayer]:
         return [WholeMapLayer(each.name, each.groups, each.stride) for each in self.reach.layers]
@@ -116,13 +148,21 @@ class NetworkPart:
         gather_all(
             layers,
             lambda: progress_bar(tiles, description=f"{description}, statistics", unit="tile"),
-            lambda each: self._run(read(each.read)),
+            lambda each: self._seen(size_hw, each, read),
             lambda each: each.core.within(each.read),
         )
         for each in progress_bar(tiles, description=description, unit="tile"):
             with WholeMapLayers(layers):
-                outputs = list(self._run(read(each.read)))
+                outputs = self._seen(size_hw, each, read)
             write(each.core, self._cores(outputs, each))
+
+    def _seen(
+        self, size_hw: tuple[int, int], tile: Tile, read: Callable[[Rect], list[Tensor]]
+    ) -> list[Tensor]:
+        """Return the outputs for what a tile reads."""
+        inputs = read(tile.read)
+        with SameKernels(size_hw, (tile.read.height, tile.read.width)):
+            return list(self._run(inputs))
 
     def _cores(self, outputs: Sequence[Tensor], tile: Tile) -> list[Tensor]:
         cores = []

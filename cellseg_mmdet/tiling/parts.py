@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from mmdet.models.backbones import CSPNeXt
 from mmdet.models.backbones.resnet import ResNet
 from torch import Tensor, nn
 
@@ -53,8 +54,8 @@ class Part:
 def parts_of(detector: PixelDetector, *, whole: bool = False) -> list[Part]:
     """Return the parts of a pixel model; the last one gives its maps, at stride 1.
 
-    Backbones that are a chain of stages (`EfficientNetLite`, mmdet's ``ResNet``) are taken apart, others are one part
-    with the decoder.
+    Backbones that are a chain of stages (`EfficientNetLite`, mmdet's ``ResNet`` and ``CSPNeXt``) are taken apart,
+    others are one part with the decoder.
 
     Args:
         detector: in eval mode.
@@ -105,7 +106,9 @@ def stages_of(backbone: nn.Module) -> list[tuple[str, nn.Module]] | None:
     if isinstance(backbone, EfficientNetLite):
         first, *others = backbone.stages
         chain = [nn.Sequential(backbone.stem, first), *others]
-    elif type(backbone) is ResNet:
+    elif isinstance(backbone, CSPNeXt) and type(backbone).forward is CSPNeXt.forward:
+        chain = [getattr(backbone, name) for name in backbone.layers]
+    elif isinstance(backbone, ResNet) and type(backbone).forward is ResNet.forward:
         chain = [getattr(backbone, name) for name in backbone.res_layers]
         stem = (
             [backbone.stem]

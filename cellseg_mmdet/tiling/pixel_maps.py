@@ -17,6 +17,7 @@ from cellseg_mmdet.tiling.budget import OVERHEAD
 from cellseg_mmdet.tiling.cover import Cover, Tile
 from cellseg_mmdet.tiling.parts import Part, parts_of
 from cellseg_mmdet.tiling.pictures import NetworkPicture
+from cellseg_mmdet.tiling.same_kernels import SameKernels
 from cellseg_mmdet.tiling.scratch import Scratch
 
 
@@ -122,7 +123,7 @@ class PixelMaps:
             for array in results:
                 if array is not None:
                     scratch.let_go(array)
-            self._compute(part, tile, tensors, result)
+            self._compute(part, tile, tensors, result, picture.size_hw)
             del tensors
             scratch.let_go(result)
             if tile.core[2:] == (covers[number].height, covers[number].width):  # its last one
@@ -168,9 +169,16 @@ class PixelMaps:
         return tensors
 
     def _compute(
-        self, part: Part, tile: Tile, tensors: Sequence[Tensor], result: np.ndarray
+        self,
+        part: Part,
+        tile: Tile,
+        tensors: Sequence[Tensor],
+        result: np.ndarray,
+        size_hw: tuple[int, int],
     ) -> None:
-        found = part.run(tensors)[0]
+        height, width = (_multiple(side, self.stride) for side in size_hw)
+        with SameKernels((height, width), (tile.read.height, tile.read.width)):
+            found = part.run(tensors)[0]
         core = tile.core.divided(part.out_stride)
         inner = core.within(tile.read.divided(part.out_stride))
         result[:, core.rows, core.columns] = (

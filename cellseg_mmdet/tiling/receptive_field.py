@@ -98,17 +98,23 @@ def receptive_fields(
 
 
 def peak_bytes_per_px(
-    network: nn.Module, example: Tensor, forward: Callable[..., Any] | None = None
+    network: nn.Module,
+    example: Tensor | Sequence[Tensor],
+    forward: Callable[..., Any] | None = None,
+    strides: Sequence[int] = (),
 ) -> float:
     """Return the memory that a network's tensors take at their most, by pixel of the input; also if it is not local.
 
     Args:
         network: any.
-        example: input (1, C, H, W) of any values.
+        example: input (1, C, H, W) of any values; or several.
         forward: what is run on it; the network itself by default.
+        strides: of the inputs, where they are features of one picture: the memory is by pixel of that picture.
     """
-    follower, _ = _followed(network, [example], forward, ())
-    return follower.peak_bytes / (example.shape[2] * example.shape[3])
+    inputs = [example] if isinstance(example, Tensor) else list(example)
+    follower, _ = _followed(network, inputs, forward, strides)
+    pixels = inputs[0].shape[2] * inputs[0].shape[3] * float((strides or [1])[0]) ** 2
+    return follower.peak_bytes / pixels
 
 
 def _followed(

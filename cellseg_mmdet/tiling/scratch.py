@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import mmap
 import os
+import shutil
 import tempfile
 from types import TracebackType
 
@@ -63,6 +64,11 @@ class Scratch:
         made = np.frombuffer(mapped, dtype).reshape(shape)
         self._maps[made.__array_interface__["data"][0]] = mapped
         return made
+
+    def room_bytes(self) -> float:
+        """Return what arrays may still take together, in memory or in files."""
+        disk = shutil.disk_usage(self.folder or tempfile.gettempdir()).free
+        return max(0.0, self.limit_bytes - self._memory_bytes) + disk
 
     def let_go(self, array: np.ndarray) -> None:
         """Take what is in memory of an array that is in a file out of memory; it comes back when it is read."""

@@ -237,6 +237,21 @@ def environment(root: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
 
 
+def test_tiles_that_overlap_can_be_asked_for(weights: Path, picture_file: Path) -> None:
+    predictor = spec(DSB2018, weights).load()
+    asked = predictor.tiled(TileChoice(256), cut_open=False, overlap=40)
+    with open_image(picture_file) as image:
+        asked.predict(image, "field.image")
+    assert asked.overlapped is not None
+    assert asked.overlapped.overlap == 40
+    assert "asked for" in asked.pop_notes()[0]
+    exact = predictor.tiled(TileChoice(256))
+    with open_image(picture_file) as image:
+        exact.predict(image, "field.image")
+    assert exact.overlapped is None
+    assert exact.pop_notes() == []
+
+
 GROUP_NORM = {
     **UNTRAINED,
     "model.decoder.norm_cfg": dict(type="GN", num_groups=4),
@@ -263,6 +278,8 @@ def test_a_model_that_cannot_be_taken_apart(
     assert "GroupNorm decoder.convs" in notes[0]
     assert "overlapping tiles" in notes[1]
     assert tiled.pop_notes() == []
+    assert tiled.overlapped is not None
+    assert tiled.overlapped.num_windows >= 12
     summary = infer_images(
         source, plan([picture_file]), tmp_path / "out", write=["coco"], tile=TileChoice(128)
     )

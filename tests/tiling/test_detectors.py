@@ -17,6 +17,7 @@ from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.structures import ImagePrediction
 from cellseg_mmdet.tiling.detectors import TiledDetector, can_tile
 from cellseg_mmdet.tiling.measured_reach import NotTiled
+from cellseg_mmdet.tiling.network_part import NetworkPart
 from cellseg_mmdet.tiling.scratch import Scratch
 from tests.tiling.small_detectors import blobs, build, in_tiles, seen, whole
 
@@ -32,9 +33,11 @@ KINDS = {
 
 
 @cache
-def detector(kind: str, tile: int, dtype: torch.dtype = torch.float64) -> TiledDetector:
+def detector(
+    kind: str, tile: int, dtype: torch.dtype = torch.float64, in_stages: bool | None = False
+) -> TiledDetector:
     """Return a detector that computes in float64, so that the order of sums decides about no pixel."""
-    return TiledDetector(build(*KINDS[kind], dtype=dtype), tile=tile)
+    return TiledDetector(build(*KINDS[kind], dtype=dtype), tile=tile, in_stages=in_stages)
 
 
 def assert_same(found: ImagePrediction, expected: ImagePrediction, score_atol: float) -> None:
@@ -52,15 +55,17 @@ def both(
     scale_yx: tuple[float, float] = (1.0, 1.0),
     seed: int = 0,
     limit_bytes: float = 1e9,
+    in_stages: bool = False,
 ) -> tuple[ImagePrediction, ImagePrediction]:
-    tiled = detector(kind, 96)
+    tiled = detector(kind, 96, in_stages=in_stages)
     tiled.tile = tile
     image = seen(blobs(size_hw, seed), scale_yx)
     return in_tiles(tiled, image, limit_bytes), whole(tiled.model, image)
 
 
-def test_mask_rcnn_in_eight_tiles() -> None:
-    found, expected = both("mask-rcnn", (150, 260), 96)
+@pytest.mark.parametrize("in_stages", [False, True], ids=["in one", "in stages"])
+def test_mask_rcnn_in_eight_tiles(in_stages: bool) -> None:
+    found, expected = both("mask-rcnn", (150, 260), 96, in_stages=in_stages)
     assert len(expected) > 10
     assert len(np.unique(expected.masks.areas)) > 5
     assert_same(found, expected, 1e-12)
@@ -68,9 +73,15 @@ def test_mask_rcnn_in_eight_tiles() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("limit_bytes", [0, 1e9], ids=["in files", "in memory"])
-def test_every_kind_on_a_resized_picture(kind: str, limit_bytes: float) -> None:
-    found, expected = both(kind, (130, 210), 160, (1.4, 1.6), limit_bytes=limit_bytes)
+@pytest.mark.parametrize(
+    ("limit_bytes", "in_stages"),
+    [(0, False), (1e9, False), (0, True)],
+    ids=["in files", "in memory", "in stages"],
+)
+def test_every_kind_on_a_resized_picture(kind: str, limit_bytes: float, in_stages: bool) -> None:
+    found, expected = both(
+        kind, (130, 210), 160, (1.4, 1.6), limit_bytes=limit_bytes, in_stages=in_stages
+    )
     assert len(expected) > 10
     assert len(np.unique(expected.masks.areas)) > 5
     assert_same(found, expected, 1e-12)
@@ -84,11 +95,12 @@ def test_every_kind_on_a_resized_picture(kind: str, limit_bytes: float) -> None:
     st.integers(20, 300),
     st.floats(0.7, 1.7),
     st.integers(0, 1000),
+    st.booleans(),
 )
 def test_any_picture_and_any_tiles(
-    kind: str, size_hw: tuple[int, int], tile: int, scale: float, seed: int
+    kind: str, size_hw: tuple[int, int], tile: int, scale: float, seed: int, in_stages: bool
 ) -> None:
-    found, expected = both(kind, size_hw, tile, (scale, scale), seed)
+    found, expected = both(kind, size_hw, tile, (scale, scale), seed, in_stages=in_stages)
     assert_same(found, expected, 1e-12)
 
 
@@ -98,16 +110,19 @@ def test_any_picture_and_any_tiles(
     st.tuples(st.integers(40, 200), st.integers(40, 200)),
     st.sampled_from([96, 128, 200]),
     st.integers(0, 1000),
+    st.booleans(),
 )
-def test_rtmdet_on_any_picture(size_hw: tuple[int, int], tile: int, seed: int) -> None:
-    found, expected = both("rtmdet", size_hw, tile, (1.3, 1.3), seed)
+def test_rtmdet_on_any_picture(
+    size_hw: tuple[int, int], tile: int, seed: int, in_stages: bool
+) -> None:
+    found, expected = both("rtmdet", size_hw, tile, (1.3, 1.3), seed, in_stages=in_stages)
     assert_same(found, expected, 1e-12)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_in_single_precision_scores_agree(kind: str) -> None:
-    tiled = detector(kind, 96, torch.float32)
+    tiled = detector(kind, 96, torch.float32, None)
     image = seen(blobs((150, 260), 1))
     expected = whole(tiled.model, image)
     found = in_tiles(tiled, image)
@@ -140,15 +155,16 @@ def test_the_picture_is_read_by_windows() -> None:
 
     with Scratch(limit_bytes=1e9) as scratch:
         tiled.instances(Windows(), image.size_hw, scratch)
-    before, behind = (-(-side // tiled.stride) * tiled.stride for side in tiled.context)
+    cost = tiled.cost((150, 700))
+    before, behind = (-(-side // 32) * 32 for side in cost.context)
     assert max(width for _, width in sizes) == before + 64 + behind < 700
-    assert len(sizes) == tiled.cost((150, 700)).tiles
+    assert len(sizes) == cost.tiles
 
 
 def test_cost() -> None:
     tiled = detector("mask-rcnn", 256)
     cost = tiled.cost((512, 512))
-    assert (cost.tiles, cost.passes) == (4, 1)
+    assert (cost.tiles, cost.passes, cost.pieces) == (4, 1, 1)
     before, behind = (-(-side // 32) * 32 for side in cost.context)
     assert cost.times == ((512 + before + behind) / 512) ** 2
     # 16 channels at strides 4, 8, 16 and 32 in float64
@@ -156,13 +172,53 @@ def test_cost() -> None:
     assert tiled.cost((256, 256)).times == 1
 
 
+def test_stages_are_tiled_one_by_one_where_that_is_less_work() -> None:
+    tiled = TiledDetector(build("mask-rcnn"), tile=2048)
+    assert tiled.cost((8192, 8192)).pieces == 1
+    tiled.tile = 128
+    cost = tiled.cost((1024, 1024))
+    assert cost.pieces == 4  # three stages and the neck
+    in_one = TiledDetector(tiled.model, tile=128, in_stages=False).cost((1024, 1024))
+    assert cost.times < in_one.times
+    # 8, 16 and 32 channels at strides 4, 8 and 16 on top of the features
+    assert cost.map_bytes - in_one.map_bytes == 4 * (8 * 256**2 + 16 * 128**2 + 32 * 64**2)
+    assert tiled.cost((128, 128)).times == 1
+
+
+def test_without_room_for_what_stages_give_the_network_stays_in_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tiled = TiledDetector(build("mask-rcnn"), tile=64)
+    made = []
+    work = NetworkPart.work
+    monkeypatch.setattr(
+        NetworkPart, "work", lambda self, *args: (made.append(self.name), work(self, *args))[1]
+    )
+    image = seen(blobs((150, 200)))
+    in_tiles(tiled, image)
+    assert made == ["stage 0", "stage 1", "stage 2", "neck", "rpn_head"]
+    made.clear()
+    monkeypatch.setattr(Scratch, "room_bytes", lambda _: 1000.0)
+    in_tiles(tiled, image)
+    assert made == ["network", "rpn_head"]
+
+
+@pytest.mark.slow
+def test_channel_attentions_of_stages_are_gathered_for_one_by_one() -> None:
+    one, stages = (detector("rtmdet", 256, in_stages=each).cost((512, 512)) for each in (0, 1))
+    assert (one.passes, stages.passes) == (5, 2)
+    assert stages.times < one.times / 2
+
+
 def test_tiles_for_a_budget() -> None:
     model = build("mask-rcnn")
     larger, smaller = (TiledDetector(model, budget_bytes=each) for each in (4e8, 2e8))
     assert larger.tile > smaller.tile > 0
-    assert smaller.tile % smaller.stride == 0
+    # Too little for the context of the network in one.
+    stages = TiledDetector(model, budget_bytes=6e6)
+    assert stages.cost((1024, 1024)).pieces == 4
     with pytest.raises(UsageError, match=r"smallest tile .*--memory"):
-        TiledDetector(model, budget_bytes=1e6)
+        TiledDetector(model, budget_bytes=1e4)
 
 
 def test_nothing_found() -> None:

@@ -139,17 +139,20 @@ def measured(
     return result
 
 
-def run(python: str, job: Mapping[str, Any], out: Path, threads: int) -> tuple[str, dict[str, Any]]:
+def run(
+    python: str, job: Mapping[str, Any], out: Path, threads: int, worker: Path = WORKER
+) -> tuple[str, dict[str, Any]]:
     """Run a worker; return its fault, '' for none, and what it measured with the CPU seconds of the whole process."""
     path = out / "job.json"
     path.write_text(json.dumps(job))
     environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
-    environment |= {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+    search = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    environment |= {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(filter(None, search))}
     log = out / "log.txt"
     begin = time.perf_counter()
     with log.open("w") as stream:
         process = subprocess.Popen(
-            [python, str(WORKER), str(path)], stdout=stream, stderr=stream, env=environment
+            [python, str(worker), str(path)], stdout=stream, stderr=stream, env=environment
         )
         _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - begin

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
 from mmcv.cnn.bricks import DropPath
 from mmdet.registry import MODELS
@@ -62,14 +63,19 @@ class SameConv2d(nn.Conv2d):
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, **kw: Any):
-        # Symmetric padding of one pixel more gives the wanted pixels behind one that is too many:
-        # to cut it off costs a view, where padding one side costs a copy of the input.
+        # Symmetric padding of one pixel more gives the wanted pixels behind one that is too many: to cut it off costs a
+        # view, where padding one side costs a copy of the input. That of three colours is small, and with wider padding
+        # oneDNN takes another kernel at some widths of a dense convolution, whose sums differ in their last bits.
         self.surplus = stride - 1
         padding = kernel // 2 + self.surplus
         super().__init__(in_channels, out_channels, kernel, stride, padding, bias=False, **kw)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, out channels, ceil(H / stride), ceil(W / stride))."""
+        if self.surplus and self.groups == 1:
+            half = self.kernel_size[0] // 2
+            padded = F.pad(x, (half - 1, half + 1, half - 1, half + 1))
+            return F.conv2d(padded, self.weight, self.bias, self.stride)
         x = super().forward(x)
         return x[:, :, 1:, 1:] if self.surplus else x
 
