@@ -53,6 +53,10 @@ class PredictionDump:
         is_final: whether they went through a post-processing already, as those of ``cellseg infer``; a second one would
             leave out cells that were measured and drawn. Those of mmdet and of ``cellseg test`` did not.
         classes: names by label, of final predictions; else None.
+
+    Example:
+        >>> PredictionDump([]).is_final
+        False
     """
 
     predictions: list[ImagePrediction]
@@ -61,7 +65,14 @@ class PredictionDump:
 
 
 def load_predictions(path: str | os.PathLike[str]) -> list[ImagePrediction]:
-    """Return the predictions of a dump; see `load_dump`."""
+    """Return the predictions of a dump; see `load_dump`.
+
+    Example:
+        >>> write_predictions("empty.pkl", [])
+        0
+        >>> load_predictions("empty.pkl")
+        []
+    """
     return load_dump(path).predictions
 
 
@@ -75,6 +86,16 @@ def load_dump(path: str | os.PathLike[str]) -> PredictionDump:
         FileNotFoundError: if there is no such file.
         DataError: if it is cut off, holds anything else, is of another layout, or lists an image
             twice; the message names file and entry.
+
+    Example:
+        >>> masks = Runs.from_label_map(np.array([[1, 2, 2]]))
+        >>> scores, labels = np.array([0.4, 0.9]), np.array([0, 0])
+        >>> found = ImagePrediction("a", 1, 1, 3, masks.boxes, scores, labels, masks)
+        >>> write_predictions("final.pkl", [to_final_entry(found, ["nucleus"])])
+        1
+        >>> dump = load_dump("final.pkl")
+        >>> dump.is_final, dump.classes
+        (True, ('nucleus',))
     """
     content = load_pickle(path)
     if not isinstance(content, list):
