@@ -31,14 +31,6 @@ train_pipeline = [
         blur_px=(0.0, 1.5),
         noise=(0.0, 12.0),
     ),
-    # Stains differ in hue and depth; what is gray stays gray.
-    dict(
-        type="PhotoMetricDistortion",
-        brightness_delta=0,
-        contrast_range=(1.0, 1.0),
-        saturation_range=(0.5, 1.5),
-        hue_delta=18,
-    ),
     dict(_base_.pack_targets, code=_base_.code),
 ]
 test_pipeline = [load_colours, _base_.pack_image]
