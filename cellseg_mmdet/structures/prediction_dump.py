@@ -18,9 +18,8 @@ import numpy as np
 from cellseg_mmdet.errors import CellsegError, DataError, shown
 from cellseg_mmdet.fields import FieldError, Identifier, identifier, size_hw, text
 from cellseg_mmdet.fileio import atomic_write
-from cellseg_mmdet.masks import Runs
-from cellseg_mmdet.masks.encoded import EncodedMasks
 from cellseg_mmdet.safe_pickle import load_pickle
+from cellseg_mmdet.structures.dumped_masks import as_array, read_masks
 from cellseg_mmdet.structures.image_prediction import ImagePrediction
 
 # What pred_instances holds, and the shape of it for one instance; None for a side of any length.
@@ -40,8 +39,6 @@ _NAME = "image_id"
 _FINAL = "final_classes"
 # The last one whose pickles number what they refer to by themselves: several stand in one file.
 _PROTOCOL = 3
-# Pixels of dense masks that are looked at together, some 50 MB while it lasts.
-_PIXELS_AT_ONCE = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +85,7 @@ def load_dump(path: str | os.PathLike[str]) -> PredictionDump:
             twice; the message names file and entry.
 
     Example:
+        >>> from cellseg_mmdet.masks import Runs
         >>> masks = Runs.from_label_map(np.array([[1, 2, 2]]))
         >>> scores, labels = np.array([0.4, 0.9]), np.array([0, 0])
         >>> found = ImagePrediction("a", 1, 1, 3, masks.boxes, scores, labels, masks)
@@ -180,6 +178,7 @@ def to_dump_entry(found: ImagePrediction | Mapping[str, Any]) -> dict[str, Any]:
         DataError: the masks are not of the size of the image.
 
     Example:
+        >>> from cellseg_mmdet.masks import Runs
         >>> masks = Runs.from_label_map(np.array([[1, 2, 2]]))
         >>> scores, labels = np.array([0.4, 0.9]), np.array([0, 0])
         >>> entry = to_dump_entry(ImagePrediction("a", 1, 1, 3, masks.boxes, scores, labels, masks))
@@ -218,6 +217,7 @@ def to_final_entry(found: ImagePrediction, classes: Sequence[str]) -> dict[str, 
     """Return the entry of an image whose cells went through the post-processing, with the names of their classes.
 
     Example:
+        >>> from cellseg_mmdet.masks import Runs
         >>> masks = Runs.from_label_map(np.array([[1, 2, 2]]))
         >>> scores, labels = np.array([0.4, 0.9]), np.array([0, 0])
         >>> found = ImagePrediction("a", 1, 1, 3, masks.boxes, scores, labels, masks)
@@ -257,6 +257,7 @@ def write_predictions(
         found: predictions, or what `to_dump_entry` returned.
 
     Example:
+        >>> from cellseg_mmdet.masks import Runs
         >>> masks = Runs.from_label_map(np.array([[1, 2, 2]]))
         >>> scores, labels = np.array([0.4, 0.9]), np.array([0, 0])
         >>> found = ImagePrediction("a", 1, 1, 3, masks.boxes, scores, labels, masks)
@@ -355,61 +356,6 @@ def _fits(array: np.ndarray, shape: tuple[int | None, ...]) -> bool:
     )
 
 
-def read_masks(masks: Any, height: int, width: int) -> Runs:
-    """Read the masks of one image: `EncodedMasks`, a list of N COCO RLEs, or a boolean tensor (N, height, width).
-
-    The tensor may be an array, and on any device.
-
-    Raises:
-        DataError: if they are of another size, or an RLE is malformed.
-    """
-    if isinstance(masks, list | tuple):
-        return Runs.from_coco(masks, height, width)
-    if len(getattr(masks, "shape", ())) != 3:
-        raise DataError(
-            f"masks are {shown(masks)}; allowed are a list of RLEs, or an array (N, height, width)"
-        )
-    if tuple(masks.shape[1:]) != (height, width):
-        raise DataError(
-            f"masks of shape {tuple(masks.shape)} for an image of {height} x {width} pixels"
-        )
-    if isinstance(masks, EncodedMasks):
-        return masks.runs
-    step = max(_PIXELS_AT_ONCE // max(height * width, 1), 1)
-    parts = [_dense_runs(masks[first : first + step]) for first in range(0, len(masks), step)]
-    return Runs.concatenate([Runs.empty(height, width), *parts])
-
-
-def _dense_runs(masks: Any) -> Runs:
-    """Return the runs of masks (N, height, width), an array or a tensor, which is looked through on its device."""
-    count, height, width = (int(side) for side in masks.shape)
-    columns = (masks != 0).swapaxes(1, 2).reshape(count, -1)
-    at_edge = np.zeros((count, 2), dtype=bool)
-    if height * width:
-        at_edge[:] = _as_array(columns[:, [0, -1]])
-    owner, position = _where(columns[:, 1:] != columns[:, :-1])
-    begins, ends = np.flatnonzero(at_edge[:, 0]), np.flatnonzero(at_edge[:, 1])
-    owners = np.concatenate([begins, owner, ends])
-    positions = np.concatenate(
-        [np.zeros_like(begins), position + 1, np.full_like(ends, height * width)]
-    )
-    # Of each instance begins and ends take turns.
-    order = np.lexsort((positions, owners))
-    owners, positions = owners[order].reshape(-1, 2)[:, 0], positions[order].reshape(-1, 2)
-    starts, lengths = positions[:, 0], positions[:, 1] - positions[:, 0]
-    offsets = np.searchsorted(owners, np.arange(count + 1))
-    return Runs(starts, lengths, offsets, height, width)
-
-
-def _where(condition: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows and columns of what is true, sorted, of an array or a tensor."""
-    if hasattr(condition, "detach"):
-        row, column = condition.nonzero().T.cpu().numpy()
-    else:
-        row, column = np.nonzero(condition)
-    return row, column
-
-
 def _require(mapping: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
     missing = [key for key in keys if key not in mapping]
     if missing:
@@ -420,7 +366,7 @@ def _require(mapping: Mapping[str, Any], keys: Sequence[str], where: str) -> Non
 
 def _to_numpy(value: Any, key: str, where: str) -> np.ndarray:
     try:
-        array = _as_array(value)
+        array = as_array(value)
     except (ValueError, TypeError, OverflowError):  # lists of several lengths, say
         array = np.array(None)
     is_whole = key == "labels" and array.size > 0
@@ -428,8 +374,3 @@ def _to_numpy(value: Any, key: str, where: str) -> np.ndarray:
         kind = "whole numbers" if is_whole else "numbers"
         raise DataError(f"{where}: {key} is {shown(value)}; it must be an array of {kind}")
     return array
-
-
-def _as_array(value: Any) -> np.ndarray:
-    # By attribute, not by type: naming torch.Tensor would import torch.
-    return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)

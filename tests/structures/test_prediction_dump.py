@@ -25,7 +25,7 @@ from cellseg_mmdet.structures import (
     to_dump_entry,
     write_predictions,
 )
-from cellseg_mmdet.structures.prediction_dump import read_masks
+from cellseg_mmdet.structures.dumped_masks import read_masks
 
 LABEL_MAP = np.array([[1, 1, 0], [0, 2, 2]])  # two cells in 2 x 3 pixels
 
