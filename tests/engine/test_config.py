@@ -30,6 +30,7 @@ def config_file(tmp_path: Path) -> Path:
     path.write_text(
         "default_scope = 'mmdet'\n"
         "postprocess = [dict(type='ScoreThreshold', score_thr=0.3)]\n"
+        "train_dataloader = dict(batch_size=2)\n"
         "val_evaluator = dict(type='CellMetric')\n"
         "test_evaluator = [dict(type='CellMetric'), dict(type='CocoMetric')]\n"
         "model = dict(type='MaskRCNN', backbone=dict(norm_cfg=dict(type='SyncBN')))\n"

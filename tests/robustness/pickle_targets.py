@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import copy
 import functools
 import pickle
 from pathlib import Path
@@ -154,7 +155,8 @@ def change_field(rng: np.random.Generator, content: Any) -> None:
     elif isinstance(content, dict) and rng.random() < 0.1:
         del content[key]
     else:
-        content[key] = VALUES[rng.integers(len(VALUES))]
+        # A copy: what is put in may be changed next, and later inputs take it from the same list.
+        content[key] = copy.deepcopy(VALUES[rng.integers(len(VALUES))])
 
 
 NUMBERS = (-1, 0, 1, 2**31, 2**62, -(2**62), 1e30, -1e300, float("nan"), float("inf"), 0.5)
