@@ -18,6 +18,8 @@ FOUND = [
     ("csv_lines", 139),
     ("dump_fields", 934),
     ("tiff_fields", 33),
+    ("run_records", 20000691),
+    ("run_records", 20005791),
     ("safetensors_headers", 86),
     ("safetensors_headers", 597),
     ("run_records", 1249),

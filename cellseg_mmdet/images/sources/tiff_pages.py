@@ -55,6 +55,14 @@ class PageReader:
             f"TIFF, {compression.lower()}, {keyframe.dtype or f'{self._bits} bits'}, "
             f"{keyframe.imagelength} x {keyframe.imagewidth}"
         )
+        # Here, not where they are read: other decoders are not asked for such either.
+        area = keyframe.imagelength * keyframe.imagewidth
+        if keyframe.is_tiled and keyframe.tilelength * keyframe.tilewidth > max(
+            _MAX_SEGMENT, 4 * area
+        ):
+            raise ImageError(
+                f"tiles of {keyframe.tilelength} x {keyframe.tilewidth} pixels ({self.description})"
+            )
         dtype = keyframe.dtype
         if dtype is None or dtype.kind not in "buif":
             raise ImageError(
@@ -113,8 +121,6 @@ class PageReader:
         wanted = range(key.samplesperpixel) if sample is None else [sample]
         item = self.stored_dtype.itemsize
         segment_bytes = seg_h * seg_w * (1 if planar else key.samplesperpixel) * item
-        if seg_h * seg_w > max(_MAX_SEGMENT, 4 * key.imagelength * key.imagewidth):
-            raise ImageError(f"{self._segments} of {seg_h} x {seg_w} pixels ({self.description})")
         decoded = max(segment_bytes, height * width * len(wanted) * item)
         if is_bomb(decoded, sum(page.databytecounts)):
             raise ImageError(
