@@ -303,7 +303,9 @@ def _entries(path: Path) -> Iterator[_Head]:
                 head = json.loads(line)
                 _check_paths(_files(head))
                 offset = file.tell()
-                _entry(head, offset)  # all that it must have is there
+                # All that it must have is there.
+                _entry(head, offset)
+                hash(head["image"])
                 content = file.read(head["length"])
                 if zlib.crc32(content) != head["crc32"] or len(content) != head["length"]:
                     break

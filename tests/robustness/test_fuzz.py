@@ -20,6 +20,7 @@ FOUND = [
     ("tiff_fields", 33),
     ("run_records", 20000691),
     ("run_records", 20005791),
+    ("run_records", 30002585),
     ("safetensors_headers", 86),
     ("safetensors_headers", 597),
     ("run_records", 1249),
