@@ -87,6 +87,7 @@ class TableFile:
 
         Raises:
             UsageError: two columns would have one name.
+            OSError: the disk is full.
         """
         self._columns |= dict.fromkeys(table.columns)
         self._channels |= dict.fromkeys(table.channels)
@@ -94,7 +95,11 @@ class TableFile:
         self._neighbour_px = table.neighbour_px
         self._called()
         self.num_cells += len(table)
-        pickle.dump(table, self._waiting)
+        try:
+            pickle.dump(table, self._waiting)
+            self._waiting.flush()
+        except OSError as error:  # a full disk: the stream does not say of which file
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def close(self) -> None:
         """Put the file in its place."""

@@ -297,3 +297,19 @@ def test_imagej_has_one_unit_and_angles_from_the_x_axis(tmp_path: Path) -> None:
     calibrated = read_csv(written(tmp_path / "um.csv", "imagej"))
     assert calibrated[0]["Area"] == "" and float(calibrated[2]["Area"]) > 0
     assert "area_px" in calibrated[0]
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("cellseg_mmdet.measure.table_file.pickle.dump", full)
+    with (
+        pytest.raises(OSError, match="No space left") as raised,
+        TableFile(tmp_path / "cells.csv") as file,
+    ):
+        file.add(measure_image(prediction(discs()), CLASSES))
+    assert raised.value.filename == str(tmp_path / "cells.csv")
+    assert not list(tmp_path.iterdir())
