@@ -9,14 +9,12 @@ import tifffile
 
 from cellseg_mmdet.export.identity import cell_uuid, image_title
 from cellseg_mmdet.export.label_maps import LabelWriter
-from cellseg_mmdet.export.tiff_tiles import tiles_of
+from cellseg_mmdet.export.tiff_tiles import BIG_BYTES, physical_size, tiles_of
 from cellseg_mmdet.export.writer import WRITERS
 from cellseg_mmdet.fileio import atomic_write
 from cellseg_mmdet.images.picture import Picture
 from cellseg_mmdet.structures import ImagePrediction
 
-# From here on offsets of 32 bits may not do, even compressed.
-_BIG_BYTES = 1 << 31
 _TILE = 512
 
 
@@ -60,12 +58,7 @@ class LabelTiffWriter(LabelWriter):
         size_um = self.size_um(picture)
         if size_um is not None:
             height_um, width_um = size_um
-            about |= {
-                "PhysicalSizeX": width_um,
-                "PhysicalSizeXUnit": "\u00b5m",
-                "PhysicalSizeY": height_um,
-                "PhysicalSizeYUnit": "\u00b5m",
-            }
+            about |= physical_size(size_um)
             options = {
                 "resolution": (1e4 / width_um, 1e4 / height_um),
                 "resolutionunit": "CENTIMETER",
@@ -80,7 +73,7 @@ class LabelTiffWriter(LabelWriter):
                 shape=(height, width),
                 dtype=labels.dtype,
                 ome=True,
-                bigtiff=height * width * labels.dtype.itemsize >= _BIG_BYTES,
+                bigtiff=height * width * labels.dtype.itemsize >= BIG_BYTES,
                 tile=(_TILE, _TILE) if is_tiled else None,
                 compression="zlib",
                 predictor=True,

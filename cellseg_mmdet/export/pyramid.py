@@ -11,11 +11,9 @@ from typing import IO, Any
 import numpy as np
 import tifffile
 
-from cellseg_mmdet.export.tiff_tiles import tiles_of
+from cellseg_mmdet.export.tiff_tiles import BIG_BYTES, physical_size, tiles_of
 
 TILE_PX = 256
-# From here on offsets of 32 bits may not do, even compressed.
-_BIG_BYTES = 1 << 31
 # Levels are added until one is no larger.
 _SMALLEST_PX = 512
 
@@ -52,19 +50,11 @@ def write_pyramid(
     shapes = [shape]
     while max(shapes[-1]) > _SMALLEST_PX:
         shapes.append((-(-shapes[-1][0] // 2), -(-shapes[-1][1] // 2)))
-    about: dict[str, Any] = {"axes": "YXS", "Name": name, "UUID": uuid}
-    if pixel_size_um is not None:
-        height_um, width_um = pixel_size_um
-        about |= {
-            "PhysicalSizeX": width_um,
-            "PhysicalSizeXUnit": "\u00b5m",
-            "PhysicalSizeY": height_um,
-            "PhysicalSizeYUnit": "\u00b5m",
-        }
+    about = {"axes": "YXS", "Name": name, "UUID": uuid, **physical_size(pixel_size_um)}
     height, width = shape
     with (
         ExitStack() as files,
-        tifffile.TiffWriter(path, ome=True, bigtiff=4 * height * width >= _BIG_BYTES) as writer,
+        tifffile.TiffWriter(path, ome=True, bigtiff=4 * height * width >= BIG_BYTES) as writer,
     ):
         bands = _in_bands(parts)
         for number, (height, width) in enumerate(shapes):

@@ -1,10 +1,13 @@
-"""Tiles of TIFF files, made of bands of rows."""
+"""What the writers of OME-TIFFs share: tiles, and what says the size of a pixel."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+
+# From here on offsets of 32 bits may not do, even compressed.
+BIG_BYTES = 1 << 31
 
 
 def tiles_of(bands: Iterable[np.ndarray], side: int) -> Iterator[np.ndarray]:
@@ -24,3 +27,23 @@ def tiles_of(bands: Iterable[np.ndarray], side: int) -> Iterator[np.ndarray]:
             missing = [(0, side - length) for length in part.shape[:2]]
             missing += [(0, 0)] * (part.ndim - 2)
             yield np.pad(part, missing) if any(behind for _, behind in missing) else part.copy()
+
+
+def physical_size(size_um: tuple[float, float] | None) -> dict[str, float | str]:
+    """Return the attributes of an OME-XML ``Pixels`` element for height and width of a pixel; none where not known.
+
+    Example:
+        >>> physical_size((0.5, 0.25))["PhysicalSizeX"]
+        0.25
+        >>> physical_size(None)
+        {}
+    """
+    if size_um is None:
+        return {}
+    height_um, width_um = size_um
+    return {
+        "PhysicalSizeX": width_um,
+        "PhysicalSizeXUnit": "\u00b5m",
+        "PhysicalSizeY": height_um,
+        "PhysicalSizeYUnit": "\u00b5m",
+    }

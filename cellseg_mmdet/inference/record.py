@@ -301,11 +301,9 @@ def _entries(path: Path) -> Iterator[_Head]:
         for line in iter(file.readline, b""):
             try:
                 head = json.loads(line)
-                _check_paths(_files(head))
+                _check_paths([head["image"], *_files(head)])
                 offset = file.tell()
-                # All that it must have is there.
-                _entry(head, offset)
-                hash(head["image"])
+                _entry(head, offset)  # all that it must have is there
                 content = file.read(head["length"])
                 if zlib.crc32(content) != head["crc32"] or len(content) != head["length"]:
                     break
