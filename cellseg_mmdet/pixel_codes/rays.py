@@ -6,6 +6,10 @@ import numpy as np
 
 from cellseg_mmdet.ops.kernels import kernel
 
+# Of a word with one bit, its remainder by 67 gives the place of the bit: powers of 2 have different ones.
+_PLACES = np.zeros(67, dtype=np.uint64)
+_PLACES[[2**place % 67 for place in range(64)]] = np.arange(64)
+
 
 def ray_directions(num_rays: int) -> np.ndarray:
     """Return unit vectors (num_rays, 2) float64, y and x, at angles 2 pi k / num_rays from +x towards +y.
@@ -31,8 +35,8 @@ def ray_lengths(label_map: np.ndarray, num_rays: int, out: np.ndarray | None = N
     """Return how far it is from the middle of each pixel to the edge of its cell, along its pixels' sides, in pixels.
 
     (num_rays, H, W) float32, 0 in the background. A ray ends where it first leaves the cell or the image; one that
-    passes a corner goes on in the pixel on the diagonal. The time goes with the area of the cells times the length of
-    the rays.
+    passes a corner goes on in the pixel on the diagonal. The time goes with the area of the cells, and with that of
+    their rows times the length of the rays.
 
     Args:
         label_map: (H, W) int32, 0 for background.
@@ -45,88 +49,127 @@ def ray_lengths(label_map: np.ndarray, num_rays: int, out: np.ndarray | None = N
     """
     if out is None:
         out = np.zeros((num_rays, *label_map.shape), dtype=np.float32)
-    # A border of background ends every ray, so that a step need not ask whether it is still in the image.
-    bordered = np.pad(label_map, 1)
-    width = bordered.shape[1]
-    places, pixels = np.flatnonzero(bordered), np.flatnonzero(label_map)
-    path = np.empty(sum(bordered.shape), np.int64)
+    boxes = _boxes(label_map, label_map.max(initial=0))
+    begins, total = _layout(boxes)
+    bits = np.zeros(total // 64 + 2, np.uint64)
+    pixels = np.zeros(total, np.uint32)
+    _pack(label_map, boxes, begins, bits, pixels)
+    path = np.empty((sum(label_map.shape) + 2, 2), np.int64)
     lengths = np.empty(len(path), np.float32)
-    counts = np.zeros(bordered.size, np.int32)
     for direction, plane in zip(ray_directions(num_rays), out.reshape(num_rays, -1), strict=True):
-        _trace(direction, width, path, lengths)
-        if (path == path[1] * np.arange(len(path))).all():
-            _measure_straight(bordered.ravel(), places, pixels, path[1], lengths, counts, plane)
-        else:
-            _measure(bordered.ravel(), places, pixels, path, lengths, plane)
+        _trace(direction, path, lengths)
+        _measure(boxes, begins, bits, pixels, path, lengths, plane)
     return out
 
 
 @kernel
-def _trace(direction: np.ndarray, width: int, path: np.ndarray, lengths: np.ndarray) -> None:
+def _trace(direction: np.ndarray, path: np.ndarray, lengths: np.ndarray) -> None:
     """Write the pixels that a ray passes, which are the same from every pixel, and how long it is where it leaves each.
 
     Args:
         direction: y and x.
-        width: of the image in which the pixels are counted.
-        path: (P,) int64, flat index of each pixel, that of the first one is 0.
+        path: (P, 2) int64, y and x of each pixel, those of the first one are 0.
         lengths: (P,) float32.
     """
     along_y, along_x = direction
-    step_y, step_x = int(np.sign(along_y)) * width, int(np.sign(along_x))
+    step_y, step_x = int(np.sign(along_y)), int(np.sign(along_x))
     # Lengths between two sides that a ray crosses.
     per_y, per_x = 1.0 / abs(along_y), 1.0 / abs(along_x)
-    at, crossed_y, crossed_x = 0, 0, 0
+    crossed_y, crossed_x = 0, 0
     for number in range(len(path)):
         to_y, to_x = (crossed_y + 0.5) * per_y, (crossed_x + 0.5) * per_x
-        path[number], lengths[number] = at, min(to_y, to_x)
+        path[number] = crossed_y * step_y, crossed_x * step_x
+        lengths[number] = min(to_y, to_x)
         if to_y <= to_x:
-            at += step_y
             crossed_y += 1
         if to_x <= to_y:
-            at += step_x
             crossed_x += 1
 
 
 @kernel
+def _boxes(labels: np.ndarray, count: int) -> np.ndarray:
+    """Return top, left, bottom and right (exclusive) of each label, (count, 4) int64; an empty one where it is not."""
+    boxes = np.zeros((count, 4), np.int64)
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            if labels[y, x] != 0:
+                box = boxes[labels[y, x] - 1]
+                if box[2] == 0:
+                    box[0], box[1] = y, x
+                box[1], box[2], box[3] = min(box[1], x), y + 1, max(box[3], x + 1)
+    return boxes
+
+
+def _layout(boxes: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the place of each box's first bit in `_pack`'s, (count,) int64, and how many bits there are.
+
+    A row has one more than the box is wide, and there is one more row at each end: what a ray meets where it leaves.
+    """
+    height, width = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    sizes = (height + 2) * (width + 1)
+    # A word at each end is for windows that reach beyond.
+    ends = 64 + np.cumsum(sizes)
+    return ends - sizes, int(ends[-1]) + 64 if len(ends) else 0
+
+
+@kernel
+def _pack(
+    labels: np.ndarray,
+    boxes: np.ndarray,
+    begins: np.ndarray,
+    bits: np.ndarray,
+    pixels: np.ndarray,
+) -> None:
+    """Set the bit of each pixel of a cell in 64-bit words, and write the flat index of the pixel of each bit."""
+    height, width = labels.shape
+    for y in range(height):
+        for x in range(width):
+            if labels[y, x] != 0:
+                cell = labels[y, x] - 1
+                top, left, _, right = boxes[cell]
+                at = begins[cell] + (y - top + 1) * (right - left + 1) + x - left
+                bits[at >> 6] |= np.uint64(1) << np.uint64(at & 63)
+                pixels[at] = y * width + x
+
+
+@kernel
+def _window(bits: np.ndarray, at: int) -> np.uint64:
+    """Return the 64 bits from ``at`` on."""
+    word, shift = at >> 6, np.uint64(at & 63)
+    # In two steps: shifting by 64 is not defined.
+    return (bits[word] >> shift) | ((bits[word + 1] << np.uint64(1)) << (np.uint64(63) - shift))
+
+
+@kernel
 def _measure(
-    bordered: np.ndarray,
-    places: np.ndarray,
+    boxes: np.ndarray,
+    begins: np.ndarray,
+    bits: np.ndarray,
     pixels: np.ndarray,
     path: np.ndarray,
     lengths: np.ndarray,
     plane: np.ndarray,
 ) -> None:
-    """Write the length of one ray of each pixel, which is at ``places`` with the border and at ``pixels`` without."""
-    for index in range(len(places)):
-        place = places[index]
-        label = bordered[place]
-        number = 1
-        while bordered[place + path[number]] == label:
-            number += 1
-        plane[pixels[index]] = lengths[number - 1]
-
-
-@kernel
-def _measure_straight(
-    bordered: np.ndarray,
-    places: np.ndarray,
-    pixels: np.ndarray,
-    step: int,
-    lengths: np.ndarray,
-    counts: np.ndarray,
-    plane: np.ndarray,
-) -> None:
-    """Do what `_measure` does for a ray that repeats one step: it is that of the next pixel and one more.
-
-    Args:
-        counts: (size of ``bordered``,) int32, overwritten: how many pixels the ray of each pixel passes.
-    """
-    for turn in range(len(places)):
-        index = len(places) - 1 - turn if step > 0 else turn
-        place = places[index]
-        goes_on = bordered[place + step] == bordered[place]
-        counts[place] = counts[place + step] + 1 if goes_on else 1
-        plane[pixels[index]] = lengths[counts[place] - 1]
+    """Write the length of one ray of each pixel, step by step for 64 pixels of a cell at a time."""
+    for cell in range(len(boxes)):
+        top, left, bottom, right = boxes[cell]
+        stride = right - left + 1
+        begin = begins[cell] + stride
+        end = begin + (bottom - top) * stride
+        for first in range(begin, end, 64):
+            inside = _window(bits, first)
+            if end - first < 64:
+                inside &= (np.uint64(1) << np.uint64(end - first)) - np.uint64(1)
+            number = 0
+            while inside != 0:
+                number += 1
+                ended = inside & ~_window(bits, first + path[number, 0] * stride + path[number, 1])
+                inside ^= ended
+                length = lengths[number - 1]
+                while ended != 0:
+                    lowest = ended & (~ended + np.uint64(1))
+                    plane[pixels[np.uint64(first) + _PLACES[lowest % np.uint64(67)]]] = length
+                    ended ^= lowest
 
 
 @kernel

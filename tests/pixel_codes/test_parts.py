@@ -143,6 +143,13 @@ def test_rays_are_bit_for_bit_those_of_a_walk_from_side_to_side(
     assert np.array_equal(out, expected)
 
 
+@pytest.mark.parametrize("shape", [(3, 200), (140, 2), (70, 66)])
+def test_rays_of_cells_that_are_longer_than_a_word_of_64_pixels(shape: tuple[int, int]) -> None:
+    label_map = np.ones(shape, np.int32)
+    label_map[shape[0] // 2, shape[1] // 3 :: 67] = 5  # ids between do not occur
+    assert np.array_equal(ray_lengths(label_map, 8), walked(label_map, 8))
+
+
 @pytest.mark.parametrize("shape", [(0, 4), (4, 0), (3, 3)])
 def test_rays_of_no_cell(shape: tuple[int, int]) -> None:
     assert not ray_lengths(np.zeros(shape, np.int32), 8).any()
