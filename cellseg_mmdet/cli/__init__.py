@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         args = build_parser().parse_args(argv)  # which imports the command, for a second or more
     except KeyboardInterrupt:
         sys.exit(130)
-    run_tool(partial(_run, args), error_status=args.error_status)
+    run_tool(partial(_run_to_the_end, args), error_status=args.error_status)
 
 
 def run(argv: Sequence[str]) -> int | None:
@@ -151,6 +151,15 @@ def _fill(name: str, parser: CommandParser) -> None:
     parser.epilog = f"examples:\n{module.EXAMPLES}"
     parser.set_defaults(run=module.run)
     module.add_arguments(parser)
+
+
+def _run_to_the_end(args: argparse.Namespace) -> int | None:
+    status = _run(args)
+    if "launcher" in args:
+        from cellseg_mmdet.cli.arguments import leave_launcher
+
+        leave_launcher(args, status)
+    return status
 
 
 def _run(args: argparse.Namespace) -> int | None:

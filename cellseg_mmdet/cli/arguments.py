@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import logging
 import os
+import sys
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
@@ -153,6 +156,22 @@ def join_launcher(args: argparse.Namespace) -> None:
     if args.launcher != "none":
         end_with_parent()
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+
+
+def leave_launcher(args: argparse.Namespace, status: int | None) -> None:
+    """End a process of a launcher whose work is done at once, after Python's own exit handlers.
+
+    Threads of torch's process groups are about when an interpreter ends, and once in thousands of runs one of them
+    aborted a process that had written all its results: the launcher then fails the job, and kills the other processes.
+    Without a launcher nothing is done.
+    """
+    if args.launcher == "none":
+        return
+    atexit._run_exitfuncs()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status or 0)
 
 
 def add_device_argument(parser: argparse.ArgumentParser) -> None:

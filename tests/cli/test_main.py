@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -277,3 +278,34 @@ def test_a_command_is_one_file_and_a_line(
     monkeypatch.setitem(COMMANDS, "count-cells", "count cells")
     assert run(["count-cells", "a.csv"]) is None
     assert capsys.readouterr().out == "counted a.csv\n"
+
+
+ABORTS_AT_THE_END = """
+import argparse, atexit, os, sys
+from cellseg_mmdet.cli.arguments import leave_launcher
+
+class Library:
+    def __del__(self):
+        os.abort()
+
+sys.modules["__main__"].library = Library()
+atexit.register(print, "exit handlers ran")
+print("work is done")
+leave_launcher(argparse.Namespace(launcher=sys.argv[1]), int(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize(("launcher", "status"), [("pytorch", 0), ("slurm", 3)])
+def test_a_process_of_a_launcher_is_not_aborted_by_a_library_at_its_end(
+    launcher: str, status: int
+) -> None:
+    command = [sys.executable, "-c", ABORTS_AT_THE_END]
+    alone = subprocess.run([*command, "none", "0"], capture_output=True, text=True, check=False)
+    assert alone.returncode == -signal.SIGABRT
+
+    done = subprocess.run(
+        [*command, launcher, str(status)], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == status, done.stderr
+    assert done.stdout == "work is done\nexit handlers ran\n"

@@ -39,7 +39,7 @@ def two(tiny_run, checkpoint) -> Path:
         ("dist_test.sh", "tiny.py", checkpoint, 2, "--work-dir", "two test", "--out", "two.pkl"),
     ):
         result = run_script(*script, cwd=folder)
-        assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+        assert result.returncode == 0, result.stdout[-2000:] + result.stderr
     return folder
 
 
