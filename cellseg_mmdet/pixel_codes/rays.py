@@ -6,10 +6,6 @@ import numpy as np
 
 from cellseg_mmdet.ops.kernels import kernel
 
-# Of a word with one bit, its remainder by 67 gives the place of the bit: powers of 2 have different ones.
-_PLACES = np.zeros(67, dtype=np.uint64)
-_PLACES[[2**place % 67 for place in range(64)]] = np.arange(64)
-
 
 def ray_directions(num_rays: int) -> np.ndarray:
     """Return unit vectors (num_rays, 2) float64, y and x, at angles 2 pi k / num_rays from +x towards +y.
@@ -52,13 +48,16 @@ def ray_lengths(label_map: np.ndarray, num_rays: int, out: np.ndarray | None = N
     boxes = _boxes(label_map, label_map.max(initial=0))
     begins, total = _layout(boxes)
     bits = np.zeros(total // 64 + 2, np.uint64)
-    pixels = np.zeros(total, np.uint32)
-    _pack(label_map, boxes, begins, bits, pixels)
+    places = np.empty(np.count_nonzero(label_map), np.uint32)
+    _pack(label_map, boxes, begins, bits, places)
+    pixels = np.flatnonzero(label_map).astype(np.uint32)
+    counts = np.empty(total, np.int32)
     path = np.empty((sum(label_map.shape) + 2, 2), np.int64)
     lengths = np.empty(len(path), np.float32)
     for direction, plane in zip(ray_directions(num_rays), out.reshape(num_rays, -1), strict=True):
         _trace(direction, path, lengths)
-        _measure(boxes, begins, bits, pixels, path, lengths, plane)
+        _count_steps(boxes, begins, bits, path, counts)
+        _write(counts, places, pixels, lengths, plane)
     return out
 
 
@@ -118,10 +117,11 @@ def _pack(
     boxes: np.ndarray,
     begins: np.ndarray,
     bits: np.ndarray,
-    pixels: np.ndarray,
+    places: np.ndarray,
 ) -> None:
-    """Set the bit of each pixel of a cell in 64-bit words, and write the flat index of the pixel of each bit."""
+    """Set the bit of each pixel of a cell in 64-bit words, and write the places of the bits, in order of the pixels."""
     height, width = labels.shape
+    number = 0
     for y in range(height):
         for x in range(width):
             if labels[y, x] != 0:
@@ -129,7 +129,8 @@ def _pack(
                 top, left, _, right = boxes[cell]
                 at = begins[cell] + (y - top + 1) * (right - left + 1) + x - left
                 bits[at >> 6] |= np.uint64(1) << np.uint64(at & 63)
-                pixels[at] = y * width + x
+                places[number] = at
+                number += 1
 
 
 @kernel
@@ -141,16 +142,18 @@ def _window(bits: np.ndarray, at: int) -> np.uint64:
 
 
 @kernel
-def _measure(
+def _count_steps(
     boxes: np.ndarray,
     begins: np.ndarray,
     bits: np.ndarray,
-    pixels: np.ndarray,
     path: np.ndarray,
-    lengths: np.ndarray,
-    plane: np.ndarray,
+    counts: np.ndarray,
 ) -> None:
-    """Write the length of one ray of each pixel, step by step for 64 pixels of a cell at a time."""
+    """Write how many steps of the path stay in the cell, for each bit that is set; 64 of a cell walk at a time.
+
+    They are counted in binary: ``digits[k]`` holds bit k of the 64 numbers.
+    """
+    digits = np.zeros(63, np.uint64)
     for cell in range(len(boxes)):
         top, left, bottom, right = boxes[cell]
         stride = right - left + 1
@@ -160,16 +163,36 @@ def _measure(
             inside = _window(bits, first)
             if end - first < 64:
                 inside &= (np.uint64(1) << np.uint64(end - first)) - np.uint64(1)
-            number = 0
+            number, used = 0, 0
             while inside != 0:
                 number += 1
-                ended = inside & ~_window(bits, first + path[number, 0] * stride + path[number, 1])
-                inside ^= ended
-                length = lengths[number - 1]
-                while ended != 0:
-                    lowest = ended & (~ended + np.uint64(1))
-                    plane[pixels[np.uint64(first) + _PLACES[lowest % np.uint64(67)]]] = length
-                    ended ^= lowest
+                inside &= _window(bits, first + path[number, 0] * stride + path[number, 1])
+                carry, digit = inside, 0
+                while carry != 0:
+                    digits[digit], carry = digits[digit] ^ carry, digits[digit] & carry
+                    digit += 1
+                used = max(used, digit)
+            counted = counts[first : first + 64]
+            counted[:] = 0
+            for digit in range(used):
+                for bit in range(64):
+                    counted[bit] += ((digits[digit] >> np.uint64(bit)) & np.uint64(1)) << np.uint64(
+                        digit
+                    )
+                digits[digit] = 0
+
+
+@kernel
+def _write(
+    counts: np.ndarray,
+    places: np.ndarray,
+    pixels: np.ndarray,
+    lengths: np.ndarray,
+    plane: np.ndarray,
+) -> None:
+    """Write the length that goes with the steps of each pixel."""
+    for number in range(len(places)):
+        plane[pixels[number]] = lengths[counts[places[number]]]
 
 
 @kernel
