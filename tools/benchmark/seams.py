@@ -273,7 +273,8 @@ def row(subject: Subject, data: DataSet, found: dict[str, Any]) -> str:
     ]
     everything = total(cuts)
     counts = " | ".join(str(cut.differ) if cut.cells else "-" for cut in cuts)
-    rate = f"{100 * everything.differ / max(everything.cells, 1):.2g} %"
+    percent = 100 * everything.differ / max(everything.cells, 1)
+    rate = f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"
     visible = f" ({everything.visibly_changed})" if everything.changed else ""
     scores = "-" if subject.kind == "cellpose" else f"{everything.largest_score_difference:.1g}"
     return (
