@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from cellseg_mmdet.converters.cleaning import Cleaning
+from cellseg_mmdet.converters.findings import Finding
 from cellseg_mmdet.converters.label_maps import LabelledImage, convert_label_maps
 from cellseg_mmdet.converters.pipeline import Converted
 from cellseg_mmdet.converters.reader import READERS, shared_options
@@ -37,7 +38,7 @@ def read_label_images(
     """Read every ``<name><label_suffix>.<any>`` and the size of its image, ``<name><image_suffix>.<any>``.
 
     Cellpose's layout is ``label_suffix='_masks'`` with both folders the same; its own data sets have
-    ``image_suffix='_img'``.
+    ``image_suffix='_img'``. An image without a label image is a finding, and left out.
 
     Args:
         labels_dir: folder of the label images.
@@ -73,7 +74,7 @@ def read_label_images(
         )
         for name, path in labels.items()
     ]
-    return convert_label_maps(
+    converted = convert_label_maps(
         labelled,
         load_label_image,
         images_dir=str(images_dir),
@@ -81,6 +82,15 @@ def read_label_images(
         on_error=on_error,
         workers=workers,
     )
+    label_files = {os.path.realpath(path) for path in labels.values()}
+    left_out = [
+        Finding(str(path), path.stem, "image without labels", "has no label image, left out")
+        for name, path in images.items()
+        if name not in labels and os.path.realpath(path) not in label_files
+    ]
+    if left_out:
+        converted.findings = [*(converted.findings or []), *left_out]
+    return converted
 
 
 def load_label_image(path: str | os.PathLike[str]) -> np.ndarray:

@@ -79,6 +79,20 @@ def test_cellpose_layout(folder: Path) -> None:
     assert len(b.masks) == 0
 
 
+def test_images_without_a_label_image_are_findings(folder: Path) -> None:
+    def left_out() -> list[tuple[str, str]] | None:
+        findings = read_label_images(folder, folder, label_suffix="_masks").findings
+        return findings and [(Path(one.source).name, one.kind) for one in findings]
+
+    kind = "image without labels"
+    assert left_out() == [("a_flows.tif", kind), ("b_flows.tif", kind)]
+    (folder / "b_masks.png").unlink()
+    assert left_out() == [("a_flows.tif", kind), ("b.tif", kind), ("b_flows.tif", kind)]
+    for name in ("a_flows.tif", "b_flows.tif", "b.tif"):
+        (folder / name).unlink()
+    assert left_out() is None
+
+
 def test_hidden_files_are_not_read(folder: Path) -> None:
     for name in ("._a.tif", "._a_masks.tif", "._b.tif"):
         (folder / name).write_bytes(b"no image")
