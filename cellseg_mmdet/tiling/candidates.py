@@ -7,6 +7,7 @@ suppresses: equal scores in the order of their place (row by row, and anchor by 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -38,9 +39,8 @@ class Candidates:
         self._num_anchors = num_anchors
         # One more than are taken: mmdet sorts only where there are more than it takes.
         self._limit = limit + 1 if limit > 0 else 0
-        self._places = torch.zeros(0, dtype=torch.int64)
-        self._scores = torch.zeros(0)
-        self.values: list[Tensor] = []
+        # Scores, places and values of the candidates: of those that were sorted out, and of the tiles since then.
+        self._parts: list[list[Tensor]] = []
 
     def add(self, own: Rect, scores: Tensor, values: Sequence[Tensor]) -> None:
         """Add what a tile owns.
@@ -56,14 +56,21 @@ class Candidates:
         anchors = torch.arange(self._num_anchors, device=scores.device)
         places = (((rows * width) + columns) * self._num_anchors + anchors).reshape(-1)
         best = scores.max(dim=1).values
-        chosen = self._best(best, places)
-        parts = [best[chosen], places[chosen], *(each[chosen] for each in values)]
-        if self.values:
-            mine = [self._scores, self._places, *self.values]
-            parts = [torch.cat(pair) for pair in zip(mine, parts, strict=True)]
-            chosen = self._best(parts[0], parts[1])
-            parts = [each[chosen] for each in parts]
-        self._scores, self._places, *self.values = parts
+        self._parts.append([best, places, *values])
+        # Twice as many as stay are sorted at once, so that the time goes with the area.
+        if self._limit and sum(len(part[0]) for part in self._parts) > 2 * self._limit:
+            self._sort_out()
+
+    def _sort_out(self) -> list[Tensor]:
+        """Drop what is not among the best; return scores, places and values of the rest, by place."""
+        if not self._parts:
+            return [torch.zeros(0), torch.zeros(0, dtype=torch.int64)]
+        if len(self._parts) == 1 and len(self._parts[0][0]) <= (self._limit or math.inf):
+            return self._parts[0]
+        joined = [torch.cat(same) for same in zip(*self._parts, strict=True)]
+        chosen = self._best(joined[0], joined[1])
+        self._parts = [[each[chosen] for each in joined]]
+        return self._parts[0]
 
     def _best(self, scores: Tensor, places: Tensor) -> Tensor:
         """Return the indices of the best, by place."""
@@ -75,7 +82,12 @@ class Candidates:
 
     def places(self) -> Tensor:
         """Return the index (N,) int64 of each candidate among the anchors of the level, ascending."""
-        return self._places
+        return self._sort_out()[1]
+
+    @property
+    def values(self) -> list[Tensor]:
+        """The values of all candidates, each (N, K), in the order of `places`."""
+        return self._sort_out()[2:]
 
     def as_map(self, index: int) -> Tensor:
         """Return a value of all candidates as a map (K, N, 1) of one column, which mmdet's functions take."""

@@ -24,6 +24,7 @@ from cellseg_mmdet.tiling.cover import Rect
 from cellseg_mmdet.tiling.maps import WholeMaps
 from cellseg_mmdet.tiling.measured_reach import NotTiled
 from cellseg_mmdet.tiling.network_part import NetworkPart
+from cellseg_mmdet.tiling.unused_levels import UnusedLevels
 
 _ROI_HEADS = (StandardRoIHead, CascadeRoIHead, HybridTaskCascadeRoIHead, MaskScoringRoIHead)
 # Numbers that a head keeps for a region, by those of the region's features: of a box head, and of a mask head, whose
@@ -187,13 +188,15 @@ def _in_parts(
     """
     at_once = max(_FEW, min(at_once, _IN_FILE) if maps.in_file else at_once)
     if len(instances) <= at_once:
-        result = work(subset(instances, slice(None)))
+        with UnusedLevels(maps.levels):
+            result = work(subset(instances, slice(None)))
         maps.let_go()
         return result
     order = _by_place(boxes)
     results = []
     for chosen in torch.split(order, at_once):
-        results.append(work(subset(instances, chosen)))
+        with UnusedLevels(maps.levels):
+            results.append(work(subset(instances, chosen)))
         maps.let_go()
     return InstanceData.cat(results)[order.argsort()]
 
