@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test is of how long something takes: on a busy machine an example may take any time.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 # The tests are of the CPU, also where there is a GPU; what they start inherits this. Before torch is imported.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""

@@ -61,7 +61,7 @@ def test_other_fields_of_a_plate_have_no_seams_and_no_overlaps() -> None:
     assert seams(looks) == [] == overlaps(looks)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 90), st.integers(-90, 90), st.integers(0, 5))
 def test_windows_of_a_field_that_overlap_are_found(dy: int, dx: int, seed: int) -> None:
     whole = field(seed, 400, nuclei=150)
@@ -116,7 +116,7 @@ def test_pieces_stay_together_where_they_look_unlike() -> None:
     assert groups[0] == groups[1] != groups[2]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.permutations(range(9)))
 def test_the_order_of_the_images_is_all_one(order: list[int]) -> None:
     whole = field(0)

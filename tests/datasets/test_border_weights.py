@@ -41,7 +41,7 @@ def ellipses(num: int, height: int, width: int, seed: int) -> np.ndarray:
     return masks
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     num=st.integers(0, 8),
     height=st.integers(1, 50),

@@ -74,7 +74,7 @@ def check_rules(geometry: dict[str, Any]) -> None:
     assert shapely.from_geojson(json.dumps(geometry)).is_valid
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     label_map=arrays(
         np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 2)

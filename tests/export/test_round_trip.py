@@ -30,7 +30,7 @@ def pixels_of(text: str) -> frozenset[int]:
     return frozenset(pixel - 1 for start, length in runs for pixel in range(start, start + length))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(drawn=st.lists(label_maps.filter(np.any), min_size=1, max_size=3))
 def test_the_same_pixels_come_back(drawn: list[np.ndarray]) -> None:
     with TemporaryDirectory() as folder:

@@ -106,7 +106,7 @@ def npz(folder: Path) -> dict[int, tuple[float, int]]:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(predictions())
 def test_a_row_finds_its_outline_in_every_output(found: ImagePrediction) -> None:
     assert NUMBERED == [

@@ -5,7 +5,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cellseg_mmdet.errors import CellsegError, UsageError
@@ -18,7 +18,6 @@ WBF = FusionOptions()
 METHODS = st.sampled_from(get_args(Method))
 
 
-@settings(deadline=None)
 @given(scene=sources(), copies=st.integers(1, 3), overlap=st.sampled_from(["box", "mask"]))
 def test_copies_fuse_to_what_they_are(scene: list[Detections], copies: int, overlap: str) -> None:
     source = one_without_empty_masks(scene)
@@ -32,7 +31,6 @@ def test_copies_fuse_to_what_they_are(scene: list[Detections], copies: int, over
     assert fused.mask_scores == pytest.approx(source.mask_scores[order])
 
 
-@settings(deadline=None)
 @given(
     scene=sources(),
     method=METHODS,
@@ -63,7 +61,6 @@ def test_the_order_of_sources_and_of_detections_does_not_matter(
         assert second.masks == first.masks
 
 
-@settings(deadline=None)
 @given(scene=sources(), method=METHODS)
 def test_results_are_in_range(scene: list[Detections], method: Method) -> None:
     fused = fuse(scene, [1.0] * len(scene), FusionOptions(method))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cellseg_mmdet.fusion import average_soft_masks, cut_soft_masks, paste_soft_masks
@@ -127,7 +127,6 @@ def test_a_full_mask_pastes_to_its_box() -> None:
     assert masks.areas.tolist() == [30, 6, 0]
 
 
-@settings(deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     size=st.sampled_from([(1, 1), (7, 7), (28, 28), (14, 5)]),

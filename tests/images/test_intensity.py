@@ -219,7 +219,7 @@ def test_windows_share_the_map_of_the_whole_picture(tmp_path: Any, dtype: Any) -
         )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     values=stn.arrays(
         st.sampled_from([np.dtype(kind) for kind in ("u1", "i2", "u2", "f4", "f8", "i4")]),

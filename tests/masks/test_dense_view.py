@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mmdet.structures.mask import BitmapMasks
 
@@ -51,7 +51,6 @@ def erased(window: tuple[int, int, int, int], value: int) -> Callable[[Any], Non
     return write
 
 
-@settings(deadline=None)
 @given(
     masks=scenes(),
     window=st.tuples(*[st.integers(-5, 45)] * 4),

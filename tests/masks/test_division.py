@@ -54,7 +54,7 @@ def painted(masks: Runs, worst_first: np.ndarray, nearest: bool) -> Runs:
     return Runs.from_pixels(held[order], canvas[held][order], len(masks), HEIGHT, WIDTH)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(SEEDS, st.integers(0, 9), st.booleans(), st.sampled_from([1, 7, 1 << 19]))
 def test_runs_give_what_the_whole_picture_gives(
     seed: int, count: int, nearest: bool, at_once: int

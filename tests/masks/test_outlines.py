@@ -68,7 +68,7 @@ def test_a_cell_within_a_hole_is_a_polygon_of_its_own() -> None:
     assert [len(polygon) for polygon in polygons] == [2, 1]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(label_map=label_maps)
 def test_pixels_come_back_from_valid_polygons(label_map: np.ndarray) -> None:
     masks = Runs.from_label_map(label_map)
@@ -83,7 +83,7 @@ def test_pixels_come_back_from_valid_polygons(label_map: np.ndarray) -> None:
         assert not any(hole.is_ccw for polygon in polygons for hole in polygon.interiors)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(label_map=label_maps, seed=st.integers(0, 99))
 def test_overlapping_instances_keep_theirs(label_map: np.ndarray, seed: int) -> None:
     other = np.random.default_rng(seed).integers(0, 3, label_map.shape)
@@ -118,7 +118,7 @@ def test_parts_make_no_difference(max_columns: int, monkeypatch: pytest.MonkeyPa
         ]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     corners=st.lists(
         st.tuples(st.floats(-3, 12, width=16), st.floats(-3, 12, width=16)), min_size=3, max_size=6

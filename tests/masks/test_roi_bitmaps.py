@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.structures import InstanceData
@@ -117,7 +117,6 @@ def test_nothing_selected_of_nothing() -> None:
     assert nothing.get_bboxes("hbox").tensor.shape == (0, 4)
 
 
-@settings(deadline=None)
 @given(scenes(min_instances=1), st.data())
 def test_instance_data_selects_and_joins_them(masks: np.ndarray, data: st.DataObject) -> None:
     flags = data.draw(st.lists(st.booleans(), min_size=len(masks), max_size=len(masks)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cellseg_mmdet.masks import RoIMasks
@@ -16,7 +16,6 @@ from tests.masks.roi_scenes import GEOMETRY, assert_same, scenes, stock
 
 
 @pytest.mark.parametrize("method", GEOMETRY)
-@settings(deadline=None)
 @given(masks=scenes(), data=st.data())
 def test_each_method_is_that_of_mmdet(method: str, masks: np.ndarray, data: st.DataObject) -> None:
     arguments = GEOMETRY[method](data.draw, *masks.shape[1:])
@@ -26,7 +25,6 @@ def test_each_method_is_that_of_mmdet(method: str, masks: np.ndarray, data: st.D
     assert np.array_equal(ours.tight_boxes, RoIMasks.from_ndarray(theirs.to_ndarray()).boxes)
 
 
-@settings(deadline=None)
 @given(masks=scenes(), data=st.data())
 def test_chains_of_methods_are_those_of_mmdet(masks: np.ndarray, data: st.DataObject) -> None:
     ours, theirs = RoIMasks.from_ndarray(masks), stock(masks)

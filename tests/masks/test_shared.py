@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -28,7 +28,6 @@ def brute_force(bitmaps: np.ndarray) -> dict[tuple[int, int], int]:
     return {pair: area for pair, area in areas.items() if area}
 
 
-@settings(deadline=None)
 @given(BITMAPS)
 def test_few_are_all_pairs(bitmaps: np.ndarray) -> None:
     masks = runs_of(bitmaps)
@@ -38,7 +37,6 @@ def test_few_are_all_pairs(bitmaps: np.ndarray) -> None:
     assert all(one.more == 0 for one in found)
 
 
-@settings(deadline=None)
 @given(BITMAPS)
 def test_of_many_each_later_one_is_told_once(bitmaps: np.ndarray) -> None:
     expected = brute_force(bitmaps)
@@ -55,7 +53,6 @@ def test_of_many_each_later_one_is_told_once(bitmaps: np.ndarray) -> None:
     assert all(one.area == expected[one[:2]] for one in found)
 
 
-@settings(deadline=None)
 @given(BITMAPS)
 def test_of_too_many_pairs_of_runs_some_are_told_and_all_of_them_are_pairs(
     bitmaps: np.ndarray,

@@ -56,7 +56,7 @@ def test_what_would_be_left_without_an_area_stays() -> None:
     assert simplified(outlines, 5).points.tolist() == outlines.points.tolist()
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(label_map=label_maps, tolerance=st.sampled_from([0.5, 0.8, 1.5, 3, 20]))
 def test_polygons_stay_valid_and_near(label_map: np.ndarray, tolerance: float) -> None:
     masks = Runs.from_label_map(label_map)

@@ -20,7 +20,7 @@ def measured(
     return [dict(zip(MEASURES, of_cell.T, strict=True)) for of_cell in values]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     bitmaps(),
     st.sampled_from([np.uint8, np.uint16, np.int32, np.float32]),
@@ -42,7 +42,7 @@ def test_as_scikit_image_has_it(bitmap: np.ndarray, kind: type, channels: int, s
         np.testing.assert_allclose(found[ours], theirs, rtol=1e-6, atol=1e-6, err_msg=ours)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 5),

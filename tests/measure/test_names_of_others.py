@@ -75,7 +75,7 @@ label_maps = arrays(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(label_maps.filter(np.any))
 def test_qupath_would_measure_the_same_of_our_outlines(label_map: np.ndarray) -> None:
     found = found_in(label_map)

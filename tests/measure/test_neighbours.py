@@ -20,7 +20,7 @@ def squares(
     return masks_of(*bitmaps)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 7),

@@ -39,7 +39,7 @@ def by_skimage(bitmap: np.ndarray, spacing_yx: tuple[float, float] = (1.0, 1.0))
     return region
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(bitmaps())
 def test_as_scikit_image_has_it(bitmap: np.ndarray) -> None:
     found = shape(bitmap)
@@ -58,7 +58,7 @@ def test_as_scikit_image_has_it(bitmap: np.ndarray) -> None:
     assert found["holes"] == pieces - euler_number(bitmap, connectivity=2)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(bitmaps(), SPACINGS)
 def test_in_pixels_of_a_size_as_scikit_image_has_it(
     bitmap: np.ndarray, spacing_yx: tuple[float, float]
@@ -72,7 +72,7 @@ def test_in_pixels_of_a_size_as_scikit_image_has_it(
     assert [found["centroid_y"], found["centroid_x"]] == pytest.approx(region.centroid)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(bitmaps(), SPACINGS)
 def test_feret_diameters_are_those_of_the_hull_of_all_corners(
     bitmap: np.ndarray, spacing_yx: tuple[float, float]
@@ -194,7 +194,7 @@ def test_no_cell_and_a_cell_without_a_pixel() -> None:
     assert np.isnan(shape_of_nothing["solidity"][0]) and np.isnan(found["feret_max"][0])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(bitmaps(8), min_size=2, max_size=5))
 def test_each_cell_is_measured_as_if_it_were_alone(cells: list[np.ndarray]) -> None:
     stacked = [np.pad(cell, ((1, 9 - len(cell)), (1, 9 - cell.shape[1]))) for cell in cells]
@@ -205,7 +205,7 @@ def test_each_cell_is_measured_as_if_it_were_alone(cells: list[np.ndarray]) -> N
 
 
 @given(bitmaps())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_turned_cell_has_the_same_measures(bitmap: np.ndarray) -> None:
     found, turned = shape(bitmap), shape(np.rot90(bitmap))
     for name in ("area", "perimeter", "major_axis", "minor_axis", "feret_max", "holes", "pieces"):

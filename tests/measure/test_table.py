@@ -106,7 +106,7 @@ def test_no_cell_has_all_columns() -> None:
     assert list(empty.columns) == list(full.columns)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.floats(0.05, 3), st.floats(0.05, 3))
 def test_micrometres_are_those_of_scikit_image(height_um: float, width_um: float) -> None:
     size = (height_um, width_um)

@@ -30,7 +30,7 @@ def test_an_offset_moves_by_its_part_of_the_size() -> None:
     assert moved.item() == pytest.approx(17.5 + 1 + 10)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(scenes())
 def test_as_the_slow_reference(scene: Scene) -> None:
     generator = torch.Generator().manual_seed(1)

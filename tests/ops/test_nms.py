@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -43,7 +43,6 @@ def slow_groups(boxes: Tensor, scores: Tensor, offset: int, suppresses: object) 
     return groups
 
 
-@settings(deadline=None)
 @given(DETECTIONS, st.sampled_from([0, 1]), st.sampled_from([-0.5, 0.0, 0.25, 0.5, 1.0]))
 def test_nms_keeps_what_the_definition_keeps(rows: list, offset: int, threshold: float) -> None:
     boxes, scores = as_tensors(rows)
@@ -51,7 +50,6 @@ def test_nms_keeps_what_the_definition_keeps(rows: list, offset: int, threshold:
     assert nms(boxes, scores, threshold, offset).tolist() == [group[0] for group in groups]
 
 
-@settings(deadline=None)
 @given(DETECTIONS, st.sampled_from([0.0, 0.25, 0.5, 1.0]))
 def test_groups_are_those_of_the_definition(rows: list, threshold: float) -> None:
     boxes, scores = as_tensors(rows)
@@ -114,7 +112,6 @@ def test_soft_scores_by_hand(method: int, second: float | None) -> None:
     assert torch.equal(dets[: len(kept), :4], boxes[kept])
 
 
-@settings(deadline=None)
 @given(DETECTIONS, st.sampled_from([NAIVE, LINEAR, GAUSSIAN]), st.sampled_from([0, 1]))
 def test_soft_nms_follows_its_definition(rows: list, method: int, offset: int) -> None:
     boxes, scores = as_tensors(rows)

@@ -64,7 +64,7 @@ def test_the_maximum_and_its_place() -> None:
 
 
 @pytest.mark.parametrize("maximum", MODES)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(scene=scenes(), aligned=st.booleans())
 def test_as_the_slow_reference(maximum: bool, scene: Scene, aligned: bool) -> None:
     output, places = align(scene, aligned, maximum)

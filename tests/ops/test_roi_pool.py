@@ -34,7 +34,7 @@ def test_by_hand() -> None:
     assert gradient.flatten()[[18, 20, 34, 36]].tolist() == [1, 2, 3, 4] and gradient.sum() == 10
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(scenes())
 def test_as_the_slow_reference(scene: Scene) -> None:
     output, argmax = pool(scene)

@@ -46,7 +46,7 @@ def flood(mask: np.ndarray, landscape: np.ndarray, seed_thr: float, min_px: int)
     return np.where(rest > 0, rest + labels.max(initial=0), labels)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**16),
     seed_thr=st.sampled_from([0.3, 0.5, 0.7]),
@@ -67,7 +67,7 @@ def test_the_watershed_is_the_one_of_all_pixels(
     assert len(pairs[0]) == len(set(pairs[0])) == len(set(pairs[1]))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(true=cells())
 def test_distances_are_those_of_scipy(true: Runs) -> None:
     label_map = owners(true)
@@ -125,7 +125,7 @@ def walked(label_map: np.ndarray, num_rays: int) -> np.ndarray:
     return lengths
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.sampled_from([4, 8, 16]), st.data()
 )

@@ -21,7 +21,6 @@ label_maps = st.integers(0, 2**32 - 1).map(
 )
 
 
-@settings(deadline=None)
 @given(label_map=label_maps, diagonal=st.booleans())
 def test_parts_are_those_of_scipy_in_reading_order(label_map: np.ndarray, diagonal: bool) -> None:
     parts, count = connected_parts(label_map, diagonal=diagonal)
@@ -36,7 +35,6 @@ def test_parts_are_those_of_scipy_in_reading_order(label_map: np.ndarray, diagon
     assert ((parts > 0) == (label_map > 0)).all()
 
 
-@settings(deadline=None)
 @given(label_map=label_maps)
 def test_pixels_are_listed_part_by_part(label_map: np.ndarray) -> None:
     parts, count = connected_parts(label_map)
@@ -81,7 +79,7 @@ def check_regions(code: PixelCode, maps: np.ndarray, margin: int) -> None:
 
 
 @every_code
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(true=cells(), margin=st.integers(1, 2), seed=st.integers(0, 99))
 def test_a_region_alone_gives_what_it_gives_among_others(
     name: str, true: Runs, margin: int, seed: int

@@ -133,7 +133,7 @@ def test_ignored_places_weigh_nothing(name: str) -> None:
 
 
 @every_code
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(true=cells(), turn=st.sampled_from(TURNS))
 def test_encoding_a_turned_picture_is_turning_its_maps(name: str, true: Runs, turn) -> None:
     # Which of several middles a hollow cell has, and which cell is on top, goes by the order of reading.
@@ -178,7 +178,7 @@ def test_decoding_turned_maps_gives_the_turned_cells(name: str, turn) -> None:
 
 
 @every_code
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(true=cells())
 def test_cells_are_numbered_scored_and_connected(name: str, true: Runs) -> None:
     code = code_of(name)

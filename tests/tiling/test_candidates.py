@@ -10,7 +10,7 @@ from cellseg_mmdet.tiling.candidates import Candidates, flat
 from cellseg_mmdet.tiling.cover import Cover
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.integers(1, 9), st.integers(1, 9), st.integers(1, 5), st.integers(1, 3), st.integers(1, 2),
     st.sampled_from([-1, 1, 4, 20]), st.integers(0, 99),

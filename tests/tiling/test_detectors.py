@@ -88,7 +88,7 @@ def test_every_kind_on_a_resized_picture(kind: str, limit_bytes: float, in_stage
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     st.sampled_from([kind for kind in KINDS if kind != "rtmdet"]),
     st.tuples(st.integers(20, 260), st.integers(20, 260)),
@@ -105,7 +105,7 @@ def test_any_picture_and_any_tiles(
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(
     st.tuples(st.integers(40, 200), st.integers(40, 200)),
     st.sampled_from([96, 128, 200]),

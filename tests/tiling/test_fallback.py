@@ -41,7 +41,7 @@ def as_set(prediction: ImagePrediction) -> set[tuple[str, int]]:
     return set(zip(strings, prediction.labels.tolist(), strict=True))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     height=st.integers(1, 150),
     width=st.integers(1, 150),

@@ -75,7 +75,7 @@ def detector(request: pytest.FixtureRequest) -> PixelDetector:
 
 # Without shrinking: it takes minutes, and a tile is no clearer for being small.
 @pytest.mark.slow
-@settings(deadline=None, max_examples=8, derandomize=True, phases=[Phase.generate])
+@settings(max_examples=8, derandomize=True, phases=[Phase.generate])
 @given(
     size_hw=st.tuples(st.integers(1, 200), st.integers(1, 200)),
     tile=st.integers(1, 120),

@@ -57,7 +57,7 @@ def detector(request: pytest.FixtureRequest) -> PixelDetector:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     height=st.integers(1, 90),
     width=st.integers(1, 90),
@@ -166,7 +166,7 @@ def test_what_is_not_finite_is_told() -> None:
         decode_by_region(detector, SizedMaps(maps, (20, 30), detector.code))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     old=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     new=st.tuples(st.integers(1, 60), st.integers(1, 60)),

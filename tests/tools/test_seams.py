@@ -106,7 +106,7 @@ def test_sums() -> None:
     assert total([]) == Differences()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_what_is_not_equal_is_counted_once(data: st.DataObject) -> None:
     corner = st.tuples(st.integers(0, 30), st.integers(0, 50))

@@ -64,7 +64,7 @@ def results_of(masks: list[Any]) -> dict[str, Any]:
 
 
 @given(st.lists(segmentations, max_size=6))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_loads_what_mmdet_loads(masks: list[Any]) -> None:
     results = results_of(masks)
     expected = LoadAnnotations(with_mask=True)(copy.deepcopy(results))

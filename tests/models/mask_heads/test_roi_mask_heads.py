@@ -70,7 +70,7 @@ def predict(head_type: type, scene: dict[str, Any], threshold: float, **options:
 @pytest.mark.filterwarnings("ignore:To copy construct from a tensor")
 @pytest.mark.parametrize("threshold", [0, 0.3, 0.5])
 @pytest.mark.parametrize("class_agnostic", [False, True], ids=["by class", "class-agnostic"])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(scene=scenes(), rescale=st.booleans(), activate_map=st.booleans())
 def test_pixels_are_those_of_mmdet(
     threshold: float,

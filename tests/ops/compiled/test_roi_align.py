@@ -35,7 +35,7 @@ def compare(extension: ModuleType, scene: Scene, aligned: bool, maximum: bool) -
 @pytest.mark.parametrize("maximum", [True, False], ids=["maximum", "mean"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_small_maps(extension: ModuleType, maximum: bool, dtype: torch.dtype) -> None:
-    @settings(deadline=None, max_examples=200)
+    @settings(max_examples=200)
     @given(scene=scenes(dtype), aligned=st.booleans())
     def check(scene: Scene, aligned: bool) -> None:
         compare(extension, scene, aligned, maximum)
