@@ -41,6 +41,8 @@ class Candidates:
         self._limit = limit + 1 if limit > 0 else 0
         # Scores, places and values of the candidates: of those that were sorted out, and of the tiles since then.
         self._parts: list[list[Tensor]] = []
+        # The lowest score of as many as stay: what is lower is not among the best.
+        self._floor: Tensor | None = None
 
     def add(self, own: Rect, scores: Tensor, values: Sequence[Tensor]) -> None:
         """Add what a tile owns.
@@ -56,7 +58,11 @@ class Candidates:
         anchors = torch.arange(self._num_anchors, device=scores.device)
         places = (((rows * width) + columns) * self._num_anchors + anchors).reshape(-1)
         best = scores.max(dim=1).values
-        self._parts.append([best, places, *values])
+        part = [best, places, *values]
+        if self._floor is not None:
+            chosen = ~(best < self._floor)
+            part = [each[chosen] for each in part]
+        self._parts.append(part)
         # Twice as many as stay are sorted at once, so that the time goes with the area.
         if self._limit and sum(len(part[0]) for part in self._parts) > 2 * self._limit:
             self._sort_out()
@@ -70,6 +76,8 @@ class Candidates:
         joined = [torch.cat(same) for same in zip(*self._parts, strict=True)]
         chosen = self._best(joined[0], joined[1])
         self._parts = [[each[chosen] for each in joined]]
+        if len(chosen) == self._limit:
+            self._floor = self._parts[0][0].min()
         return self._parts[0]
 
     def _best(self, scores: Tensor, places: Tensor) -> Tensor:
