@@ -55,6 +55,7 @@ def decode_by_hand(text: str, height: int, width: int) -> np.ndarray:
     return flat.reshape(height, width)
 
 
+@pytest.mark.long
 def test_decoding_every_coco_mask_gives_the_pixels_of_the_csv(
     annotations: Path, strings: dict[str, list[str]]
 ) -> None:

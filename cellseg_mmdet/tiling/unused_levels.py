@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -43,5 +44,5 @@ class UnusedLevels(TorchFunctionMode):
             and not kwargs
             and any(args[0] is level for level in self._levels)
         ):
-            return args[0].new_zeros(())
+            return torch.zeros((), dtype=args[0].dtype, device=args[0].device)
         return func(*args, **(kwargs or {}))
