@@ -161,9 +161,8 @@ def join_launcher(args: argparse.Namespace) -> None:
 def leave_launcher(args: argparse.Namespace, status: int | None) -> None:
     """End a process of a launcher whose work is done at once, after Python's own exit handlers.
 
-    Threads of torch's process groups are about when an interpreter ends, and once in thousands of runs one of them
-    aborted a process that had written all its results: the launcher then fails the job, and kills the other processes.
-    Without a launcher nothing is done.
+    A library that aborts while the interpreter ends would fail the job although all results are written, and the
+    launcher would kill the other processes. Without a launcher nothing is done.
     """
     if args.launcher == "none":
         return

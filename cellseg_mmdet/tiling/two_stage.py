@@ -194,10 +194,10 @@ def _in_parts(
         return result
     order = _by_place(boxes)
     results = []
-    for chosen in torch.split(order, at_once):
-        with UnusedLevels(maps.levels):
+    with UnusedLevels(maps.levels):
+        for chosen in torch.split(order, at_once):
             results.append(work(subset(instances, chosen)))
-        maps.let_go()
+            maps.let_go()
     return InstanceData.cat(results)[order.argsort()]
 
 
