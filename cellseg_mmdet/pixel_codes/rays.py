@@ -31,8 +31,8 @@ def ray_lengths(label_map: np.ndarray, num_rays: int, out: np.ndarray | None = N
     """Return how far it is from the middle of each pixel to the edge of its cell, along its pixels' sides, in pixels.
 
     (num_rays, H, W) float32, 0 in the background. A ray ends where it first leaves the cell or the image; one that
-    passes a corner goes on in the pixel on the diagonal. Time goes with the area of the cells' boxes times the length of
-    the rays, and memory with that area, 4 bytes a pixel, besides the result.
+    passes a corner goes on in the pixel on the diagonal. Time goes with the area of the cells' boxes times the length
+    of the rays, and memory with that area, 4 bytes a pixel, besides the result.
 
     Args:
         label_map: (H, W) int32, 0 for background.
