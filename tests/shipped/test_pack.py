@@ -108,7 +108,9 @@ def test_what_json_cannot_write_is_named(tiny: tuple[Path, Path, Path]) -> None:
 
 
 @pytest.mark.slow
-def test_scores_stay_with_their_weights(tiny: tuple[Path, Path, Path], tmp_path: Path) -> None:
+def test_scores_stay_with_their_weights_and_config(
+    tiny: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
     config, checkpoint, facts = tiny
     folder = pack(checkpoint, config, "tiny", facts=facts, half=True, out_dir=tmp_path)
     score = Score(2, 9, 0.5, 0.75)
@@ -116,8 +118,17 @@ def test_scores_stay_with_their_weights(tiny: tuple[Path, Path, Path], tmp_path:
     card = ModelCard.read(folder / "card.json")
     replace(card, scores=scores).write(folder / "card.json")
     pack(checkpoint, config, "tiny", facts=facts, half=True, out_dir=tmp_path)
-    assert ModelCard.read(folder / "card.json").scores == scores
-    pack(checkpoint, config, "tiny", facts=facts, half=False, out_dir=tmp_path)
+    scored = ModelCard.read(folder / "card.json")
+    assert scored.scores == scores
+
+    other = tmp_path / "other.py"
+    other.write_text(f"_base_ = {str(config)!r}\ncell_scale = dict(diameter_px=31.0)\n")
+    pack(folder / "weights.safetensors", other, "tiny", facts=facts, half=True, out_dir=tmp_path)
+    changed = ModelCard.read(folder / "card.json")
+    assert changed == replace(scored, scores=None, diameter_px=31.0)
+
+    replace(changed, scores=scores).write(folder / "card.json")
+    pack(checkpoint, other, "tiny", facts=facts, half=False, out_dir=tmp_path)
     assert ModelCard.read(folder / "card.json").scores is None
 
 

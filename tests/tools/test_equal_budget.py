@@ -13,11 +13,13 @@ import pytest
 from cellseg_mmdet.errors import DataError, UsageError
 from cellseg_mmdet.evaluation.overlaps import Overlaps
 from cellseg_mmdet.masks import Runs
+from cellseg_mmdet.structures import ImageRecord
 
 # The benchmarks are scripts beside each other.
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools/benchmark"))
 
 import equal_analysis
+import equal_budget
 import equal_rows
 import variants
 
@@ -99,6 +101,29 @@ def row(model: str = "configs/a.py", seed: int = 0, score: float = 0.2, **more: 
         "key": key, "machine": "m", "cpu_s": 55.0, "stopped": False, "thresholds": {"t": 0.5},
         "score": score, "by_type": {"astro": score}, **more,
     }  # fmt: skip
+
+
+def record(name: str, group: str | None) -> ImageRecord:
+    return ImageRecord(name, 4, 4, Runs.from_label_map(np.zeros((4, 4), np.int32)), (), group=group)
+
+
+def test_one_field_is_not_learned_from_and_scored() -> None:
+    learned, scored = [record("a", "field 1")], [record("b", "field 2")]
+    equal_budget.check_sources("dsb2018", learned, scored)
+    with pytest.raises(UsageError, match="group 'field 1' are learned from, and others of it"):
+        equal_budget.check_sources("dsb2018", learned, [*scored, record("c", "field 1")])
+    with pytest.raises(UsageError, match=r"1 images, such as c, have no group.*--group-by source"):
+        equal_budget.check_sources("dsb2018", learned, [*scored, record("c", None)])
+    equal_budget.check_sources("sartorius", [record("a", None)], [record("b", None)])
+
+
+def test_thresholds_are_those_of_the_kind_of_model() -> None:
+    from own_models import thresholds_of
+
+    assert {one["flow_thr"] for one in thresholds_of(f"{FLOW}dsb2018")} == {0.4, 0.8}
+    rcnn = thresholds_of("mask-rcnn_r18_fpn_cpu_dsb2018")
+    assert rcnn == [{"mask_thr": 0.5, "score_thr": 0.5}, {"mask_thr": 0.5, "score_thr": 0.3}]
+    assert len(thresholds_of("pixel_lite0_star_cpu_dsb2018")) == 6
 
 
 def test_rows_of_several_days_add_up(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 """Train ours, Cellpose and StarDist for the same core-minutes on the same images, and score all with one scorer.
 
 A model is the name of a config of ours, cellpose, cellpose-sizes or stardist. Of the folds that `cellseg convert`
-wrote, one is scored, another one chooses the thresholds, and the others are learned from. What counts is the CPU time
+wrote, one is scored and the others are learned from; one of these chooses the thresholds. What counts is the CPU time
 of the training and of all processes that it starts, without the start of the program and without the few steps that are
 timed first, so that the schedule of learning rates ends with the budget; a training that passes it is stopped, and its
 last weights are taken.
@@ -86,8 +86,11 @@ def prepare(args: argparse.Namespace) -> Plan:
         )
     parts: dict[str, list[ImageRecord]] = {"learn": [], "choose": [], "scored": []}
     for fold, path in folds.items():
-        name = {args.score_fold: "scored", args.threshold_fold: "choose"}.get(fold, "learn")
-        parts[name] += read_annotations(path)
+        records = read_annotations(path)
+        parts["scored" if fold == args.score_fold else "learn"] += records
+        if fold == args.threshold_fold:
+            parts["choose"] = records
+    check_sources(args.data, parts["learn"], parts["scored"])
     written = {}
     for name, records in parts.items():
         kept = (
@@ -117,6 +120,26 @@ def prepare(args: argparse.Namespace) -> Plan:
         peers_python=args.peers_python,
         data=args.data,
     )
+
+
+def check_sources(data: str, learned: Sequence[ImageRecord], scored: Sequence[ImageRecord]) -> None:
+    """Check that nothing that is scored looks like what is learned from: images of one group are on one side.
+
+    Raises:
+        UsageError: a group is on both sides, or DSB2018, which is full of pieces of one field, has none.
+    """
+    without = [record.file_name for record in [*learned, *scored] if record.group is None]
+    if data == "dsb2018" and without:
+        raise UsageError(
+            f"{len(without)} images, such as {without[0]}, have no group: pieces of one field may be learned from and "
+            "scored; convert with --group-by source"
+        )
+    shared = {record.group for record in learned} & {record.group for record in scored} - {None}
+    if shared:
+        raise UsageError(
+            f"images of group {min(map(str, shared))!r} are learned from, and others of it scored; groups on both "
+            f"sides: {len(shared)}, allowed: none"
+        )
 
 
 def make_row(plan: Plan, model: str, seed: int) -> None:
@@ -156,9 +179,7 @@ def make_row(plan: Plan, model: str, seed: int) -> None:
 
 def judged(plan: Plan, model: str, checkpoint: str, folder: Path) -> dict[str, Any]:
     """Return the thresholds that score best on their fold, and the scores with them on the other."""
-    settings = peer_models.THRESHOLDS.get(model, own_models.THRESHOLDS)
-    if "rcnn" in model:
-        settings = [values for values in settings if values["mask_thr"] == 0.5]
+    settings = peer_models.THRESHOLDS.get(model) or own_models.thresholds_of(split_model(model)[0])
     tried = predicted(plan, model, checkpoint, plan.choose, settings, folder, "choosing")
     shutil.rmtree(folder / "choosing")
     means = [statistics.mean(scores) for scores in tried]

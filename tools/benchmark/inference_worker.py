@@ -33,6 +33,7 @@ def build(job: dict[str, Any]) -> Any:
             most=job["most"],
             options=job.get("options", ()),
             diameter_px=job.get("diameter_px"),
+            keeps_maps=job.get("task") == "predict",
         )
     from peer_models import PEERS
 

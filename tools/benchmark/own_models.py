@@ -19,7 +19,8 @@ class Ours:
 
     With ``is_stand_in`` its weights are random, and the maps of the true cells take the place of the network's, which
     runs all the same; a detector gives its most certain boxes, ``most`` of them. ``options`` are those of
-    ``--cfg-options``, ``diameter_px`` is 'auto' where the size of cells is estimated.
+    ``--cfg-options``, ``diameter_px`` is 'auto' where the size of cells is estimated. With ``keeps_maps`` the network
+    does not run again for what it has just seen: another threshold changes no map.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Ours:
         most: int,
         options: Sequence[str] = (),
         diameter_px: str | None = None,
+        keeps_maps: bool = False,
     ) -> None:
         import torch
 
@@ -46,13 +48,20 @@ class Ours:
         self.diameter_px: Any = diameter_px
         self.detector = self.model.predictor.model
         self.is_stand_in = is_stand_in
+        self._kept: dict[bytes, Any] | None = {} if keeps_maps else None
+        self._picture: np.ndarray | None = None
         name = "predict_maps" if hasattr(self.detector, "predict_maps") else "extract_feat"
         self._run = getattr(self.detector, name)
         setattr(self.detector, name, self._timed_network)
 
     def _timed_network(self, batch_inputs: Any, *args: Any) -> Any:
+        key = b"" if self._kept is None else batch_inputs.numpy().tobytes()
+        if self._kept is not None and key in self._kept:
+            return self._kept[key]
         with self.clock.counts("network"):
             maps = self._run(batch_inputs, *args)
+        if self._kept is not None:
+            self._kept[key] = maps
         if self.is_stand_in and hasattr(self.detector, "predict_maps"):
             with self.clock.counts("left_out"):
                 maps = self._true_maps(maps)
@@ -82,8 +91,10 @@ class Ours:
         from cellseg_mmdet.postprocess import build_pipeline
 
         self._thresholds = values
-        if "mask_thr" in values and hasattr(self.detector, "code"):
-            self.detector.code.mask_thr = values["mask_thr"]
+        code = getattr(self.detector, "code", None)
+        for name in ("mask_thr", "flow_thr"):
+            if name in values and hasattr(code, name):
+                setattr(code, name, values[name])
         predictor = self.model.predictor
         steps = [dict(step) for step in predictor.cfg.get("postprocess") or []]
         for step in steps:
@@ -93,15 +104,26 @@ class Ours:
 
     def predict(self, picture: np.ndarray) -> np.ndarray:
         """Return the label map of the cells."""
+        if self._kept and picture is not self._picture:
+            self._kept.clear()
+        self._picture = picture
         return self.model(picture, diameter_px=self.diameter_px).label_map()
 
 
-# What is chosen from on another fold than the one that is scored.
-THRESHOLDS = [
-    {"mask_thr": mask_thr, "score_thr": score_thr}
-    for mask_thr in (0.5, 0.4, 0.6)
-    for score_thr in (0.5, 0.3)
-]
+def thresholds_of(config: str) -> list[dict[str, float]]:
+    """Return what is chosen from, for a model, on another fold than the one that is scored.
+
+    Flows may be let differ twice as much, as with Cellpose; a detector's masks are not made of a probability.
+    """
+    mask_thresholds = (0.5,) if "rcnn" in config else (0.5, 0.4, 0.6)
+    flow_thresholds = (0.4, 0.8) if "_flow_" in config else (None,)
+    return [
+        {"mask_thr": mask_thr, "score_thr": score_thr}
+        | ({} if flow_thr is None else {"flow_thr": flow_thr})
+        for flow_thr in flow_thresholds
+        for mask_thr in mask_thresholds
+        for score_thr in (0.5, 0.3)
+    ]
 
 
 def any_score(config: str, most: int) -> dict[str, Any]:

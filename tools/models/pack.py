@@ -2,10 +2,12 @@
 """Make a model that ships of a checkpoint and its config: config, weights and card in a folder of the package.
 
 The same checkpoint, config and facts give the same bytes. What cannot be computed stands in a file of facts
-(tools/models/facts/NAME.json). Scores are kept as long as the weights are the same; tools/models/evaluate.py writes
-them.
+(tools/models/facts/NAME.json). Scores are kept as long as weights and config are the same; tools/models/evaluate.py
+writes them. A change of the config alone is packed with the weights that ship in place of the checkpoint: the card goes
+on to say of which checkpoint they are.
 
     tools/models/pack.py work_dirs/nuclei/iter_60000.pth my_config.py nuclei --half
+    tools/models/pack.py cellseg_mmdet/shipped/nuclei/weights.safetensors my_config.py nuclei --half
 """
 
 from __future__ import annotations
@@ -108,11 +110,12 @@ def pack(
     meta = content.get("meta") or {}
     classes = (meta.get("dataset_meta") or {}).get("classes") or class_names(cfg)
     folder = Path(out_dir) / name
+    is_same_config = _text(folder / MODEL_CONFIG) == _written(flat)
     with (
         atomic_write(folder / MODEL_CONFIG) as config_file,
         atomic_write(folder / MODEL_WEIGHTS) as weights_file,
     ):
-        config_file.write_text(json.dumps(flat, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        config_file.write_text(_written(flat), encoding="utf-8")
         about = {"dataset_meta": {"classes": list(classes)}}
         write_safetensors(weights_file, weights, about, half=half)
         num_bytes = weights_file.stat().st_size
@@ -144,10 +147,13 @@ def pack(
                 if isinstance(meta.get(key), int)
             },
         }
+        earlier = _card_of(folder / MODEL_CARD, computed["weights"]["sha256"])
+        if earlier is not None and sha256_of(checkpoint) == earlier.weights.sha256:
+            training = asdict(earlier)["training"]
         card = _card(facts, computed, training)
-        scores = _scores_of(folder / MODEL_CARD, card.weights.sha256)
+        scores = asdict(earlier)["scores"] if earlier is not None and is_same_config else None
         if scores is None:
-            remove_pictures(folder)  # of other weights
+            remove_pictures(folder)  # of other weights, or of other settings
         ModelCard.from_dict(asdict(card) | {"scores": scores}).write(folder / MODEL_CARD)
     return folder
 
@@ -211,12 +217,20 @@ def _card(facts: str | Path, computed: Mapping[str, Any], training: Mapping[str,
         raise DataError(f"{facts}: {error.cause}") from error
 
 
-def _scores_of(card: Path, sha256: str) -> Any:
-    """Return the scores that an earlier card has of the same weights; None if there are none."""
+def _card_of(card: Path, sha256: str) -> ModelCard | None:
+    """Return an earlier card of the same weights; None if there is none."""
     if not card.is_file():
         return None
     earlier = ModelCard.read(card)
-    return asdict(earlier)["scores"] if earlier.weights.sha256 == sha256 else None
+    return earlier if earlier.weights.sha256 == sha256 else None
+
+
+def _written(config: Mapping[str, Any]) -> str:
+    return json.dumps(config, indent=1, sort_keys=True) + "\n"
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 if __name__ == "__main__":
