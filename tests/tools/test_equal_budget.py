@@ -126,6 +126,26 @@ def test_thresholds_are_those_of_the_kind_of_model() -> None:
     assert len(thresholds_of("pixel_lite0_star_cpu_dsb2018")) == 6
 
 
+def test_a_network_runs_once_for_an_input_of_a_picture() -> None:
+    from network_memory import NetworkMemory
+
+    runs: list[float] = []
+
+    def seen(memory: NetworkMemory, picture: np.ndarray, *values: float) -> list[float]:
+        memory.look_at(picture)
+        return [
+            memory.maps_of(np.full(2, value), lambda value=value: runs.append(value) or value)
+            for value in values
+        ]
+
+    first, second = np.zeros(1), np.zeros(1)
+    memory = NetworkMemory(is_on=True)
+    assert seen(memory, first, 1.0, 2.0, 1.0) == [1.0, 2.0, 1.0] and runs == [1.0, 2.0]
+    assert seen(memory, first, 2.0) == [2.0] and len(runs) == 2
+    assert seen(memory, second, 2.0) == [2.0] and len(runs) == 3
+    assert seen(NetworkMemory(is_on=False), second, 2.0, 2.0) == [2.0, 2.0] and len(runs) == 5
+
+
 def test_rows_of_several_days_add_up(tmp_path: Path) -> None:
     path = tmp_path / "rows/sartorius.json"
     equal_rows.merge(path, [row(), row(seed=1, score=0.4)])

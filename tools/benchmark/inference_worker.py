@@ -22,6 +22,7 @@ def build(job: dict[str, Any]) -> Any:
         ImportError: a peer is not installed.
     """
     kind, checkpoint, threads = job["kind"], job["checkpoint"], job["threads"]
+    keeps_maps = job.get("task") == "predict"  # with several thresholds
     if kind == "ours":
         from own_models import Ours
 
@@ -33,11 +34,11 @@ def build(job: dict[str, Any]) -> Any:
             most=job["most"],
             options=job.get("options", ()),
             diameter_px=job.get("diameter_px"),
-            keeps_maps=job.get("task") == "predict",
+            keeps_maps=keeps_maps,
         )
     from peer_models import PEERS
 
-    return PEERS[kind](checkpoint, threads)
+    return PEERS[kind](checkpoint, threads, keeps_maps=keeps_maps)
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 from clock import Clock
+from network_memory import NetworkMemory
 from variants import parsed_options
 
 from cellseg_mmdet.engine import load_config, prepare_model_cfg
@@ -48,20 +49,14 @@ class Ours:
         self.diameter_px: Any = diameter_px
         self.detector = self.model.predictor.model
         self.is_stand_in = is_stand_in
-        self._kept: dict[bytes, Any] | None = {} if keeps_maps else None
-        self._picture: np.ndarray | None = None
+        self.memory = NetworkMemory(is_on=keeps_maps)
         name = "predict_maps" if hasattr(self.detector, "predict_maps") else "extract_feat"
         self._run = getattr(self.detector, name)
         setattr(self.detector, name, self._timed_network)
 
     def _timed_network(self, batch_inputs: Any, *args: Any) -> Any:
-        key = b"" if self._kept is None else batch_inputs.numpy().tobytes()
-        if self._kept is not None and key in self._kept:
-            return self._kept[key]
         with self.clock.counts("network"):
-            maps = self._run(batch_inputs, *args)
-        if self._kept is not None:
-            self._kept[key] = maps
+            maps = self.memory.maps_of(batch_inputs, lambda: self._run(batch_inputs, *args))
         if self.is_stand_in and hasattr(self.detector, "predict_maps"):
             with self.clock.counts("left_out"):
                 maps = self._true_maps(maps)
@@ -104,24 +99,26 @@ class Ours:
 
     def predict(self, picture: np.ndarray) -> np.ndarray:
         """Return the label map of the cells."""
-        if self._kept and picture is not self._picture:
-            self._kept.clear()
-        self._picture = picture
+        self.memory.look_at(picture)
         return self.model(picture, diameter_px=self.diameter_px).label_map()
 
 
 def thresholds_of(config: str) -> list[dict[str, float]]:
     """Return what is chosen from, for a model, on another fold than the one that is scored.
 
-    Flows may be let differ twice as much, as with Cellpose; a detector's masks are not made of a probability.
+    Flows may differ twice as much, as with Cellpose: what is let through so is told by its score. A detector's masks
+    are not made of a probability.
     """
-    mask_thresholds = (0.5,) if "rcnn" in config else (0.5, 0.4, 0.6)
-    flow_thresholds = (0.4, 0.8) if "_flow_" in config else (None,)
+    if "_flow_" in config:
+        return [
+            {"mask_thr": mask_thr, "score_thr": score_thr, "flow_thr": flow_thr}
+            for flow_thr in (0.4, 0.8)
+            for mask_thr in (0.5, 0.4, 0.6)
+            for score_thr in (0.5, 0.6)
+        ]
     return [
         {"mask_thr": mask_thr, "score_thr": score_thr}
-        | ({} if flow_thr is None else {"flow_thr": flow_thr})
-        for flow_thr in flow_thresholds
-        for mask_thr in mask_thresholds
+        for mask_thr in ((0.5,) if "rcnn" in config else (0.5, 0.4, 0.6))
         for score_thr in (0.5, 0.3)
     ]
 

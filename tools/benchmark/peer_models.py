@@ -9,11 +9,13 @@ import os
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from clock import Clock
+from network_memory import NetworkMemory
 
 # Of the budget that a schedule is planned for, as in ours: few steps are timed before.
 PLANNED = 0.9
@@ -26,15 +28,23 @@ class Cellpose:
 
     Random weights stand in for none: the true cells' flows take the place of the network's, which runs all the same,
     and a size model without weights knows the true median diameter. So what comes after the network has as many cells
-    to find as there are.
+    to find as there are. ``keeps_maps`` is that of ours.
     """
 
-    def __init__(self, checkpoint: str | None, threads: int, *, sizes: bool = False) -> None:
+    def __init__(
+        self,
+        checkpoint: str | None,
+        threads: int,
+        *,
+        sizes: bool = False,
+        keeps_maps: bool = False,
+    ) -> None:
         import torch
         from cellpose import models
 
         torch.set_num_threads(threads)
         self.clock = Clock()
+        self.memory = NetworkMemory(is_on=keeps_maps)
         self.thresholds: dict[str, float] = {}
         self.is_stand_in = checkpoint is None
         self.truth = np.zeros((0, 0), np.int32)
@@ -51,7 +61,9 @@ class Cellpose:
 
     def _timed_network(self, *args: Any, **options: Any) -> Any:
         with self.clock.counts("network"):
-            flows, probability, styles = self._run(*args, **options)
+            flows, probability, styles = self.memory.maps_of(
+                args[0], lambda: self._run(*args, **options)
+            )
         if self.is_stand_in:
             with self.clock.counts("left_out"):
                 flows, probability = self._true_maps(probability.shape)
@@ -71,6 +83,7 @@ class Cellpose:
 
     def predict(self, picture: np.ndarray) -> np.ndarray:
         """Return the label map of the cells."""
+        self.memory.look_at(picture)
         channels = [0, 0]
         diameter = None
         if self.sizes is not None:
@@ -86,11 +99,12 @@ class Cellpose:
 class StarDist:
     """StarDist 2D: the distances and probabilities of the true cells stand in for those of random weights."""
 
-    def __init__(self, checkpoint: str | None, threads: int) -> None:
+    def __init__(self, checkpoint: str | None, threads: int, *, keeps_maps: bool = False) -> None:
         tf = _tensorflow(threads)
         from stardist.models import Config2D, StarDist2D
 
         self.clock = Clock()
+        self.memory = NetworkMemory(is_on=keeps_maps)
         self.thresholds: dict[str, float] = {}
         self.is_stand_in = checkpoint is None
         self.truth = np.zeros((0, 0), np.int32)
@@ -109,7 +123,7 @@ class StarDist:
 
     def _timed_network(self, *args: Any, **options: Any) -> Any:
         with self.clock.counts("network"):
-            maps = self._predict(*args, **options)
+            maps = self.memory.maps_of(args[0], lambda: self._predict(*args, **options))
         if self.is_stand_in:
             with self.clock.counts("left_out"):
                 maps = self._true_maps([part.shape for part in maps])
@@ -132,6 +146,7 @@ class StarDist:
         """Return the label map of the cells."""
         from csbdeep.utils import normalize
 
+        self.memory.look_at(picture)
         # Their advice: percentiles 1 and 99.8 to 0 and 1.
         labels, _ = self.model.predict_instances(
             normalize(gray(picture), 1, 99.8), **self.thresholds
@@ -154,9 +169,9 @@ THRESHOLDS: dict[str, list[dict[str, float]]] = {
 }
 THRESHOLDS["cellpose-sizes"] = THRESHOLDS["cellpose"]
 
-PEERS: dict[str, Callable[[str | None, int], Any]] = {
+PEERS: dict[str, Callable[..., Any]] = {
     "cellpose": Cellpose,
-    "cellpose-sizes": lambda checkpoint, threads: Cellpose(checkpoint, threads, sizes=True),
+    "cellpose-sizes": partial(Cellpose, sizes=True),
     "stardist": StarDist,
 }
 
