@@ -126,6 +126,22 @@ def test_thresholds_are_those_of_the_kind_of_model() -> None:
     assert len(thresholds_of("pixel_lite0_star_cpu_dsb2018")) == 6
 
 
+def test_a_training_that_was_stopped_has_its_last_weights(tmp_path: Path) -> None:
+    from equal_training import Checkpoints, RowError
+
+    models = tmp_path / "training/models"
+    models.mkdir(parents=True)
+    checkpoints = Checkpoints(tmp_path)
+    with pytest.raises(RowError, match=r"stopped before it wrote weights: .*cellpose"):
+        checkpoints.latest(default=models / "cellpose")
+    for number, cpu_s in ((2, 10.0), (10, 20.0)):
+        (models / f"cellpose_epoch_{number:04d}").touch()
+        checkpoints(cpu_s)
+    assert checkpoints.latest(default=models / "cellpose").name == "cellpose_epoch_0010"
+    (models / "cellpose").touch()
+    assert checkpoints.latest(default=models / "cellpose").name == "cellpose"
+
+
 def test_a_network_runs_once_for_an_input_of_a_picture() -> None:
     from network_memory import NetworkMemory
 

@@ -78,6 +78,18 @@ class Checkpoints:
             if path not in self.old:
                 self.seen.setdefault(path, cpu_s)
 
+    def latest(self, default: Path) -> Path:
+        """Return ``default``, or what was written last where a training was stopped before it wrote that.
+
+        Raises:
+            RowError: there is nothing.
+        """
+        if default.exists():
+            return default
+        if not self.seen:
+            raise RowError(f"the training was stopped before it wrote weights: {default}")
+        return (self.folder / max(self.seen, key=lambda path: self.seen[path])).resolve()
+
     def write(self) -> None:
         """Write ``[[file, CPU seconds], ...]``, by time."""
         with atomic_write(self.folder / KEPT) as temporary:
@@ -111,7 +123,8 @@ def train_peer(plan: Plan, model: str, seed: int, folder: Path) -> tuple[str, Ra
     )
     checkpoints.write()
     state = out / "result.json" if ran.status == 0 else began
-    return json.loads(state.read_text())["checkpoint"], ran
+    weights = json.loads(state.read_text())["checkpoint"]
+    return str(checkpoints.latest(default=Path(weights))), ran
 
 
 def train_ours(plan: Plan, model: str, seed: int, folder: Path) -> tuple[str, Ran]:
