@@ -55,6 +55,11 @@ def progress_bar(
     )
 
 
+def note(text: str) -> None:
+    """Print a line on standard error, above a bar that is drawn there."""
+    tqdm.write(text, file=sys.stderr)
+
+
 def parallel_map(
     function: Callable[[Item], Result],
     items: Sequence[Item],

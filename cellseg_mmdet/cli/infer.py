@@ -29,6 +29,7 @@ from cellseg_mmdet.images.tile_choice import add_tile_arguments, tile_choice_fro
 if TYPE_CHECKING:
     from cellseg_mmdet.cli import CommandParser
 
+_COMPILES = "compiling kernels, once after an installation: up to half a minute"
 EXAMPLES = """\
   cellseg infer nuclei images/ --out-dir found
   cellseg infer my_config.py runs/first/epoch_20.pth image.tif --out-dir found
@@ -95,6 +96,8 @@ def add_arguments(parser: CommandParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Predict the images and write what was found."""
     from cellseg_mmdet.inference import ModelSpec, infer_images, plan
+    from cellseg_mmdet.ops.kernels import at_first_compilation
+    from cellseg_mmdet.progress import note
     from cellseg_mmdet.shipped import model_files
 
     write = [name for name in args.write if name != "overlay" or not args.no_overlays]
@@ -117,21 +120,22 @@ def run(args: argparse.Namespace) -> None:
         trust_checkpoint=args.trust_checkpoint,
         tta=args.tta,
     )
-    summary = infer_images(
-        model,
-        tasks,
-        args.out_dir,
-        write=write,
-        writer_options=options,
-        executor=args.executor,
-        workers=args.workers,
-        batch_size=args.batch_size,
-        on_error=args.on_error,
-        resume=args.resume,
-        selection=selection,
-        scale=scale,
-        tile=tile_choice_from(args),
-    )
+    with at_first_compilation(lambda: note(_COMPILES)):
+        summary = infer_images(
+            model,
+            tasks,
+            args.out_dir,
+            write=write,
+            writer_options=options,
+            executor=args.executor,
+            workers=args.workers,
+            batch_size=args.batch_size,
+            on_error=args.on_error,
+            resume=args.resume,
+            selection=selection,
+            scale=scale,
+            tile=tile_choice_from(args),
+        )
     print(summary)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
+from numba.core import event
 
 # Sums may be reordered and fused, but NaN and infinity keep their meaning.
 FAST = {"contract", "reassoc", "nsz", "arcp"}
@@ -41,3 +43,30 @@ def kernel(function: Callable[..., Any] | None = None, *, fast: bool = False) ->
             return numba.njit(**options)(plain)
 
     return compiled if function is None else compiled(function)
+
+
+class _FirstCompilation(event.Listener):
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+
+    def on_start(self, event: event.Event) -> None:
+        act, self._act = self._act, lambda: None
+        act()
+
+    def on_end(self, event: event.Event) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def at_first_compilation(act: Callable[[], None]) -> Iterator[None]:
+    """Call ``act`` once if a kernel is compiled in the block, not if it was kept from an earlier process.
+
+    Example:
+        >>> double = numba.njit(lambda value: 2 * value)
+        >>> with at_first_compilation(lambda: print("compiles")):
+        ...     double(3), double(4), double(0.5)
+        compiles
+        (6, 8, 1.0)
+    """
+    with event.install_listener("numba:compile", _FirstCompilation(act)):
+        yield
