@@ -189,6 +189,8 @@ def _naming(target: Path, temporary: Path | None = None) -> Iterator[None]:
         is_ours = temporary is None or error.filename in (None, str(temporary), temporary)
         if error.errno is not None and is_ours:
             error.filename = str(target)
+        if temporary is not None and error.strerror:  # libraries name it in their words, as pyarrow
+            error.strerror = error.strerror.replace(str(temporary), str(target))
         raise
 
 

@@ -111,6 +111,20 @@ def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path: Path) -> None:
     assert below_a_file.value.filename == str(tmp_path / "file" / "b")
 
 
+def test_a_library_that_names_the_temporary_file_is_corrected(tmp_path: Path) -> None:
+    target = tmp_path / "cells.parquet"
+
+    def fail() -> None:
+        with atomic_write(target) as temporary:
+            raise OSError(errno.ENOSPC, f"Failed to write {temporary}: no space")
+
+    with pytest.raises(OSError, match="no space") as raised:
+        fail()
+    assert raised.value.filename == str(target)
+    assert f"Failed to write {target}: no space" in str(raised.value)
+    assert "cellseg-tmp" not in str(raised.value)
+
+
 def test_a_long_name_is_written(tmp_path: Path) -> None:
     target = tmp_path / ("x" * 250 + ".json")
     with atomic_write(target) as temporary:
