@@ -10,8 +10,8 @@ load_colours = dict(
 )  # stains tell nuclei from cytoplasm by colour
 
 # What is found with these was the best on images of the training (docs/models.md).
-code = dict(mask_thr=0.45, flow_thr=0.8)
-model = dict(code=code)
+thresholds = dict(_base_.thresholds, mask_thr=0.45)
+model = dict(code=thresholds)
 postprocess = [dict(_base_.postprocess[0], score_thr=0.6), *_base_.postprocess[1:]]
 
 train_pipeline = [
@@ -36,7 +36,7 @@ train_pipeline = [
         blur_px=(0.0, 1.5),
         noise=(0.0, 12.0),
     ),
-    dict(_base_.pack_targets, code=_base_.code),
+    dict(_base_.pack_targets, code=dict(_base_.code, **thresholds)),
 ]
 test_pipeline = [load_colours, _base_.pack_image]
 tta_pipeline = [*test_pipeline[:-1], _base_.views]
