@@ -20,6 +20,7 @@ from cellseg_mmdet.cli.arguments import (
     pixel_size_from,
     writer_options,
 )
+from cellseg_mmdet.cli.compiling import telling_of_compilation
 from cellseg_mmdet.cli.evaluate import PREDICTIONS_HELP
 from cellseg_mmdet.export import WRITERS
 from cellseg_mmdet.images import add_plane_arguments, selection_from
@@ -101,7 +102,7 @@ def run(args: argparse.Namespace) -> None:
     needed_by = next((what for name, what in _NEEDY.items() if name in names), "")
     needed_by = needed_by or ("measurements need" if args.measurements else "")
     tally, num_cells = Tally(), 0
-    with opened(writers, args.out_dir, classes):
+    with telling_of_compilation(), opened(writers, args.out_dir, classes):
         for raw in progress_bar(predictions, description="export"):
             found = raw if pipeline is None else tally.through(pipeline, raw)
             picture = _picture(found, keys, selection, needed_by=needed_by)

@@ -21,6 +21,7 @@ from cellseg_mmdet.cli.arguments import (
     positive,
     writer_options,
 )
+from cellseg_mmdet.cli.compiling import telling_of_compilation
 from cellseg_mmdet.export import WRITERS
 from cellseg_mmdet.images import add_plane_arguments, selection_from
 from cellseg_mmdet.images.scale import ScaleChoice, add_scale_arguments, scale_from
@@ -29,7 +30,6 @@ from cellseg_mmdet.images.tile_choice import add_tile_arguments, tile_choice_fro
 if TYPE_CHECKING:
     from cellseg_mmdet.cli import CommandParser
 
-_COMPILES = "compiling kernels, once after an installation: up to half a minute"
 EXAMPLES = """\
   cellseg infer nuclei images/ --out-dir found
   cellseg infer my_config.py runs/first/epoch_20.pth image.tif --out-dir found
@@ -96,8 +96,6 @@ def add_arguments(parser: CommandParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Predict the images and write what was found."""
     from cellseg_mmdet.inference import ModelSpec, infer_images, plan
-    from cellseg_mmdet.ops.kernels import at_first_compilation
-    from cellseg_mmdet.progress import note
     from cellseg_mmdet.shipped import model_files
 
     write = [name for name in args.write if name != "overlay" or not args.no_overlays]
@@ -120,7 +118,7 @@ def run(args: argparse.Namespace) -> None:
         trust_checkpoint=args.trust_checkpoint,
         tta=args.tta,
     )
-    with at_first_compilation(lambda: note(_COMPILES)):
+    with telling_of_compilation():
         summary = infer_images(
             model,
             tasks,

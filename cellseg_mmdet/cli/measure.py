@@ -15,6 +15,7 @@ from typing import get_args
 
 from cellseg_mmdet.annotations.faults import OnError
 from cellseg_mmdet.cli.arguments import add_pixel_size_argument, pixel_size_from
+from cellseg_mmdet.cli.compiling import telling_of_compilation
 from cellseg_mmdet.cli.evaluate import PREDICTIONS_HELP
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.images import add_plane_arguments, selection_from
@@ -117,7 +118,7 @@ def run(args: argparse.Namespace) -> None:
         on_error=args.on_error,
     )
     summary = Summary(task.classes or ()) if args.summary or args.page else None
-    with TableFile(args.out, args.names) as file:
+    with telling_of_compilation(), TableFile(args.out, args.names) as file:
         for found, table in task.measured():
             file.add(table)
             if summary is not None:

@@ -18,7 +18,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -33,6 +32,10 @@ from cellseg_mmdet.postprocess import build_pipeline
 from cellseg_mmdet.progress import progress_bar
 from cellseg_mmdet.structures import ImageRecord
 from cellseg_mmdet.terminal import run_tool
+
+# Run as a file, it is not in a package.
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tools.benchmark.network_memory import NetworkMemory
 
 # Of the code, and of the steps of the post-processing.
 OF_CODE = ("mask_thr", "flow_thr")
@@ -104,18 +107,13 @@ def scored_with(
         UsageError: the model has no such threshold.
     """
     detector = model.predictor.model
-    run, kept = detector.predict_maps, {}
-
-    def predict_maps(batch_inputs: Any) -> Any:
-        key = batch_inputs.numpy(force=True).tobytes()
-        if key not in kept:
-            kept[key] = run(batch_inputs)
-        return kept[key]
-
-    detector.predict_maps = predict_maps
+    run, memory = detector.predict_maps, NetworkMemory(is_on=True)
+    detector.predict_maps = lambda batch_inputs: memory.maps_of(
+        batch_inputs.numpy(force=True), lambda: run(batch_inputs)
+    )
     for record in records:
-        kept.clear()
         image = read_image(folder / record.file_name)
+        memory.look_at(image.pixels)
         scores = []
         for choice in choices:
             set_thresholds(model, choice)
