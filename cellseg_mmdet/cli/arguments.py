@@ -1,13 +1,14 @@
-"""Arguments that several commands share, named as mmdet names them."""
+"""Arguments that several commands share, named as mmdet names them, and how these begin and end."""
 
 from __future__ import annotations
 
 import argparse
 import atexit
+import contextlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -171,6 +172,18 @@ def leave_launcher(args: argparse.Namespace, status: int | None) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status or 0)
+
+
+@contextlib.contextmanager
+def telling_of_compilation() -> Iterator[None]:
+    """Say on standard error, once, that kernels are compiled in the block; nothing where they were kept."""
+    # Numba is imported here: other commands start without it.
+    from cellseg_mmdet.ops.kernels import at_first_compilation
+    from cellseg_mmdet.progress import note
+
+    text = "compiling kernels, once after an installation: up to half a minute"
+    with at_first_compilation(lambda: note(text)):
+        yield
 
 
 def add_device_argument(parser: argparse.ArgumentParser) -> None:

@@ -18,9 +18,9 @@ from cellseg_mmdet.cli.arguments import (
     add_pixel_size_argument,
     add_writer_arguments,
     pixel_size_from,
+    telling_of_compilation,
     writer_options,
 )
-from cellseg_mmdet.cli.compiling import telling_of_compilation
 from cellseg_mmdet.cli.evaluate import PREDICTIONS_HELP
 from cellseg_mmdet.export import WRITERS
 from cellseg_mmdet.images import add_plane_arguments, selection_from

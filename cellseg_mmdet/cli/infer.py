@@ -19,9 +19,9 @@ from cellseg_mmdet.cli.arguments import (
     add_tta_argument,
     add_writer_arguments,
     positive,
+    telling_of_compilation,
     writer_options,
 )
-from cellseg_mmdet.cli.compiling import telling_of_compilation
 from cellseg_mmdet.export import WRITERS
 from cellseg_mmdet.images import add_plane_arguments, selection_from
 from cellseg_mmdet.images.scale import ScaleChoice, add_scale_arguments, scale_from

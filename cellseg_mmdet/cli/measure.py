@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import get_args
 
 from cellseg_mmdet.annotations.faults import OnError
-from cellseg_mmdet.cli.arguments import add_pixel_size_argument, pixel_size_from
-from cellseg_mmdet.cli.compiling import telling_of_compilation
+from cellseg_mmdet.cli.arguments import (
+    add_pixel_size_argument,
+    pixel_size_from,
+    telling_of_compilation,
+)
 from cellseg_mmdet.cli.evaluate import PREDICTIONS_HELP
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.images import add_plane_arguments, selection_from
