@@ -138,7 +138,7 @@ ROOMS = {
 }
 # Modules at the top that import no room: every room may import them, but for `ops`.
 GROUND = _rooms(
-    "archives choices config_content config_errors config_files errors fields fileio mask_pipelines npy"
+    "allocator archives choices config_content config_errors config_files errors fields fileio mask_pipelines npy"
     " pickle_machine processes progress registry safe_pickle terminal __init__"
 )
 ALONE = _rooms("ops")
