@@ -124,6 +124,10 @@ ROOMS = {
         _rooms(f"{_JUDGED} {_PAGES} datasets models tiling engine ops fusion shipped pixel_codes"),
         needs_torch=True,
     ),
+    "compile_ahead": Room(
+        "one module: the kernels of a first run, in other processes",
+        _rooms("masks ops structures images measure pixel_codes"),
+    ),
     "demo": Room(
         "one module: the whole way on synthetic data",
         _rooms(f"{_JUDGED} {_PAGES} synthetic doctor"),
@@ -131,8 +135,8 @@ ROOMS = {
     "cli": Room(
         "the console command `cellseg`: argument parsers, one file a command; loads torch when a command runs",
         _rooms(
-            f"{_JUDGED} {_PAGES} synthetic fusion tuning datasets models tiling engine inference ops demo doctor"
-            " shipped"
+            f"{_JUDGED} {_PAGES} synthetic fusion tuning datasets models tiling engine inference ops compile_ahead demo"
+            " doctor shipped"
         ),
     ),
 }

@@ -95,10 +95,22 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Predict the images and write what was found."""
+    from cellseg_mmdet.compile_ahead import compiled_ahead
+    from cellseg_mmdet.shipped import list_models
+
+    write = [name for name in args.write if name != "overlay" or not args.no_overlays]
+    is_needed = {
+        "decode": args.config in [model.name for model in list_models()],  # their code is FlowCode
+        "measure": bool({"csv", "parquet"} & set(write)),
+    }
+    with compiled_ahead([part for part, needed in is_needed.items() if needed]):
+        _infer(args, write)
+
+
+def _infer(args: argparse.Namespace, write: list[str]) -> None:
     from cellseg_mmdet.inference import ModelSpec, infer_images, plan
     from cellseg_mmdet.shipped import model_files
 
-    write = [name for name in args.write if name != "overlay" or not args.no_overlays]
     is_number = args.pixel_size and args.pixel_size != "file"
     options = writer_options(args, write, (args.pixel_size,) * 2 if is_number else None)
     config, _ = model_files(args.config, args.checkpoint)  # is there such a model?

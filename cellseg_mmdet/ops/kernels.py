@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -43,6 +45,20 @@ def kernel(function: Callable[..., Any] | None = None, *, fast: bool = False) ->
             return numba.njit(**options)(plain)
 
     return compiled if function is None else compiled(function)
+
+
+def is_kept(function: Any) -> bool:
+    """Return whether machine code of a kernel was kept by an earlier process.
+
+    It may still be compiled anew: for arguments of other types, or after its source has changed.
+
+    Example:
+        >>> is_kept(kernel(lambda value: 2 * value))
+        False
+    """
+    folder, plain = function.stats.cache_path, function.py_func
+    name = f"{plain.__module__.rpartition('.')[2]}.{plain.__qualname__}"
+    return folder is not None and any(Path(folder).glob(f"{glob.escape(name)}-*.nbi"))
 
 
 class _FirstCompilation(event.Listener):

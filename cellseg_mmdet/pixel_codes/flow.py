@@ -138,7 +138,8 @@ class FlowCode(PixelCode):
         regions = np.zeros_like(cells[window])
         y, x = y - window[0].start, x - window[1].start
         regions[y, x] = open_parts.ravel()[pixels]
-        maps = maps[:, window[0], window[1]]
+        # Contiguous as the whole is: kernels are compiled once for both.
+        maps = np.ascontiguousarray(maps[:, window[0], window[1]])
         inside = y * regions.shape[1] + x
         landings = next_pixels(maps[1:], regions, inside)
         # A step from pixel to pixel is exact: sinks that do not touch are those of two cells.
