@@ -20,6 +20,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 
+from cellseg_mmdet.allocator import keep_freed_memory
 from cellseg_mmdet.cli.arguments import add_option_arguments
 from cellseg_mmdet.engine import load_config
 from cellseg_mmdet.engine.config import prepare_model_cfg
@@ -34,6 +35,7 @@ def main() -> None:
     add_option_arguments(parser)
     args = parser.parse_args()
     MMLogger.get_instance("mmengine", log_level="WARNING")  # else a line for each parameter
+    keep_freed_memory()  # as cellseg does
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
 
