@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, NoReturn
 
 from cellseg_mmdet import __version__
-from cellseg_mmdet.allocator import keep_freed_memory
 from cellseg_mmdet.errors import UsageError
 from cellseg_mmdet.terminal import run_tool
 
@@ -115,7 +114,6 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         ...
         SystemExit: 0
     """
-    keep_freed_memory()
     try:
         args = build_parser().parse_args(argv)  # which imports the command, for a second or more
     except KeyboardInterrupt:

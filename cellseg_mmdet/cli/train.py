@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 
+from cellseg_mmdet.allocator import keep_freed_memory
 from cellseg_mmdet.cli.arguments import (
     CONFIG_HELP,
     add_config_arguments,
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train."""
+    keep_freed_memory()
     join_launcher(args)
     from cellseg_mmdet.engine.commands import run_training
 

@@ -23,7 +23,6 @@ import torch
 from mmengine.dataset import pseudo_collate
 from own_models import write_random
 
-from cellseg_mmdet.allocator import keep_freed_memory
 from cellseg_mmdet.images import find_images, read_image
 from cellseg_mmdet.inference import Predictor
 from cellseg_mmdet.structures import from_dump_entry
@@ -42,7 +41,6 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=6)
     parser.add_argument("--compile", action="store_true")
     args = parser.parse_args()
-    keep_freed_memory()  # as cellseg does
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     keys = find_images([args.images], recursive=True)

@@ -12,7 +12,6 @@ from clock import Clock
 from network_memory import NetworkMemory
 from variants import parsed_options
 
-from cellseg_mmdet.allocator import keep_freed_memory
 from cellseg_mmdet.engine import load_config, prepare_model_cfg
 
 
@@ -41,7 +40,6 @@ class Ours:
 
         from cellseg_mmdet.inference import load_model
 
-        keep_freed_memory()  # as cellseg does
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
         self.clock = Clock()

@@ -35,7 +35,7 @@ def main() -> None:
     add_option_arguments(parser)
     args = parser.parse_args()
     MMLogger.get_instance("mmengine", log_level="WARNING")  # else a line for each parameter
-    keep_freed_memory()  # as cellseg does
+    keep_freed_memory()  # as cellseg train does
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
 

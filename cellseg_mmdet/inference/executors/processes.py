@@ -15,7 +15,6 @@ from typing import Any
 import cv2
 import torch
 
-from cellseg_mmdet.allocator import keep_freed_memory
 from cellseg_mmdet.errors import CellsegError, UsageError
 from cellseg_mmdet.inference.executors.executor import EXECUTORS, Executor, batches
 from cellseg_mmdet.inference.tasks import Job, Outcome, Task, Worker
@@ -131,7 +130,6 @@ def _how_it_died(code: int | None) -> str:
 def _work(job: Job, number: int, count: int, pipe: Connection) -> None:
     """Answer what comes through the pipe, until its other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, who ends this process
-    keep_freed_memory()
     gpus = torch.cuda.device_count()
     if not gpus:
         threads = max(1, available_cores() // count)
