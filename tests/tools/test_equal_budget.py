@@ -59,6 +59,8 @@ def test_variants_are_options_of_the_config(name: str, data: str) -> None:
         "crops384": lambda: tuple(steps["RandomScaleCrop"]["crop_size_hw"]) == (384, 384),
         "constant": lambda: cfg.param_scheduler[1].eta_min_ratio == 1.0,
         "blur": lambda: tuple(steps["RandomPhotometry"]["blur_px"]) == (0.0, 1.5),
+        "frozen2": lambda: cfg.model.backbone.frozen_stages == 2,
+        "phase": lambda: cfg.load_from == "shipped://phase",
         "rims": lambda: steps["PackPixelTargets"]["border"] == {"w0": 5.0, "sigma_px": 3.0},
     }
     assert expected[name]()

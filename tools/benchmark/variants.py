@@ -93,6 +93,14 @@ VARIANTS = {
             PIPELINE + ".{RandomPhotometry}.noise=(0.0,12.0)",
         ),
     ),
+    "frozen2": Variant(
+        "the stem and strides 2 and 4 of the backbone stay as ImageNet left them",
+        ("model.backbone.frozen_stages=2",),
+    ),
+    "phase": Variant(
+        "begun from the weights of the model `phase` in place of ImageNet's",
+        ("load_from=shipped://phase",),
+    ),
     "rims": Variant(
         "the U-Net paper's weights between close cells",
         (
